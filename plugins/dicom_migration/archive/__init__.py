@@ -1,0 +1,29 @@
+"""The source port: study archives that are searched and read, never written."""
+
+from dicom_migration.archive.protocol import (
+    ArchiveCheck,
+    ImageArchive,
+    InstanceFailure,
+    InstanceIdentity,
+    InstanceRecord,
+    InstanceSink,
+    InstanceWriter,
+    RetrieveOutcome,
+    SeriesRecord,
+    StudyQuery,
+    StudyRecord,
+)
+
+__all__ = [
+    "ArchiveCheck",
+    "ImageArchive",
+    "InstanceFailure",
+    "InstanceIdentity",
+    "InstanceRecord",
+    "InstanceSink",
+    "InstanceWriter",
+    "RetrieveOutcome",
+    "SeriesRecord",
+    "StudyQuery",
+    "StudyRecord",
+]

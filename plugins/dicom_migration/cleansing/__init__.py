@@ -1,0 +1,1 @@
+"""Cleansing: judge header facts, propose corrections, quarantine what a person must decide."""

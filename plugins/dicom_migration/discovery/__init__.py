@@ -1,0 +1,1 @@
+"""Discovery and planning: inventory the source, decide per study, plan waves and cost."""

@@ -1,0 +1,1 @@
+"""Airflow notifiers: alerts configured without code."""

@@ -1,0 +1,1 @@
+"""Operations: what the team sees and is told while the migration runs."""

@@ -1,0 +1,1 @@
+"""Field completeness: Great Expectations suites, run once per batch, told without values."""

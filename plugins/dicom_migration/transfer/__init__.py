@@ -1,0 +1,1 @@
+"""Transfer: retrieve, correct, hash, store, record; killable at any instant."""

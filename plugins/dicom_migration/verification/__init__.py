@@ -1,0 +1,1 @@
+"""Verification: source, receipt, manifest and cloud must agree, byte for byte."""
