@@ -1,0 +1,26 @@
+"""The ledger: what is known of every study and what was done to it, outside Airflow."""
+
+from dicom_migration.ledger.clock import utc_now
+from dicom_migration.ledger.database import Ledger
+from dicom_migration.ledger.events import EventChain
+from dicom_migration.ledger.exceptions import (
+    ExceptionNote,
+    note_exceptions,
+    open_exception_counts,
+    resolve_exceptions,
+)
+from dicom_migration.ledger.states import FINAL, StudyState, move_studies, move_where
+
+__all__ = [
+    "FINAL",
+    "EventChain",
+    "ExceptionNote",
+    "Ledger",
+    "StudyState",
+    "move_studies",
+    "move_where",
+    "note_exceptions",
+    "open_exception_counts",
+    "resolve_exceptions",
+    "utc_now",
+]

@@ -1,0 +1,131 @@
+"""Opening the ledger's database: SQLite (WAL) or PostgreSQL, one way to read and to write."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+
+from dicom_migration.errors import PermanentError, ReasonCode, TransientError
+
+SQLITE_BUSY_TIMEOUT_MS = 60_000
+
+
+class Ledger:
+    """The ledger's database; open one per task and close it.
+
+    Parameters
+    ----------
+    url
+        ``sqlite:///path/to/file.db`` or ``postgresql+psycopg://user:password@host/database``.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            parsed = make_url(url)
+        except ArgumentError as error:
+            raise PermanentError(
+                "The ledger's address is not a database URL.",
+                reason=ReasonCode.CONFIGURATION_INVALID,
+                next_step="Correct the connection migration_ledger (types: sqlite, postgres).",
+            ) from error
+        self.url = url
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        options: dict[str, Any] = {}
+        if self.is_sqlite:
+            if parsed.database:
+                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            options["connect_args"] = {"timeout": SQLITE_BUSY_TIMEOUT_MS / 1000}
+        else:
+            options["pool_pre_ping"] = True
+        self.engine: Engine = create_engine(parsed, **options)
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a connection for reading only."""
+        with _typed_errors(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Give a connection in a transaction that commits at the end, or leaves nothing."""
+        with (
+            _typed_errors(),
+            self.engine.connect().execution_options(ledger_write=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def upgrade(self) -> None:
+        """Create or migrate the tables to this version (Alembic); safe to call every time."""
+        from dicom_migration.ledger.migrate import upgrade
+
+        with _typed_errors():
+            upgrade(self)
+
+    def close(self) -> None:
+        """Return all connections."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+
+@contextlib.contextmanager
+def _typed_errors() -> Iterator[None]:
+    """Turn database trouble into errors that a retry policy understands."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise TransientError(
+            f"Another writer was faster in the ledger ({type(error.orig).__name__}).",
+            reason=ReasonCode.LEDGER_CONFLICT,
+            next_step="Nothing: the task tries again.",
+        ) from None  # the original message holds the values, which may be PHI
+    except DBAPIError as error:
+        text = str(error.orig).splitlines()[0] if error.orig else ""
+        if "password authentication failed" in text or "no such table" in text:
+            raise PermanentError(
+                f"The ledger refused us: {text}",
+                reason=ReasonCode.LEDGER_UNAVAILABLE,
+                next_step="Check the connection migration_ledger, then run the discovery DAG, "
+                "whose first task creates the tables.",
+            ) from None
+        raise TransientError(
+            f"The ledger did not answer ({type(error.orig).__name__}).",
+            reason=ReasonCode.LEDGER_UNAVAILABLE,
+            next_step="Check that the ledger's database runs and is reachable from the workers.",
+        ) from None
+
+
+def _prepare_sqlite(dbapi_connection: Any, _record: object) -> None:
+    dbapi_connection.isolation_level = None  # transactions begin in _begin_sqlite
+    cursor = dbapi_connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_TIMEOUT_MS}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # IMMEDIATE takes the write lock at once: two readers that both turn writers would deadlock.
+    write = connection.get_execution_options().get("ledger_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

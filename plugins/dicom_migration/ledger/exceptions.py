@@ -1,0 +1,143 @@
+"""Typed exceptions: what a person must decide, recorded once however often it is seen."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from dicom_migration.errors import ReasonCode
+from dicom_migration.ledger import schema
+from dicom_migration.ledger.clock import utc_now
+from dicom_migration.ledger.events import EventChain
+
+
+@dataclass(frozen=True, slots=True)
+class ExceptionNote:
+    """Something a person must look at; `detail` and `suggested_fix` hold no PHI."""
+
+    reason: ReasonCode
+    phase: str
+    study_instance_uid: str = ""
+    series_instance_uid: str = ""
+    sop_instance_uid: str = ""
+    detail: str = ""
+    suggested_fix: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identify the same trouble seen again."""
+        key = "|".join(
+            (
+                self.reason,
+                self.phase,
+                self.study_instance_uid,
+                self.series_instance_uid,
+                self.sop_instance_uid,
+            )
+        )
+        return hashlib.sha256(key.encode()).hexdigest()
+
+
+def note_exceptions(
+    connection: Connection, notes: Iterable[ExceptionNote], chain: EventChain
+) -> int:
+    """Record `notes`; one already open is only touched, one resolved is opened again.
+
+    Returns
+    -------
+    int
+        How many were new or opened again (each of them has an event).
+    """
+    by_fingerprint = {note.fingerprint: note for note in notes}
+    table = schema.exception.c
+    opened: list[ExceptionNote] = []
+    for fingerprint, note in by_fingerprint.items():
+        now = utc_now()
+        status = connection.scalar(select(table.status).where(table.fingerprint == fingerprint))
+        if status is None:
+            connection.execute(
+                insert(schema.exception).values(
+                    fingerprint=fingerprint,
+                    reason=note.reason.value,
+                    phase=note.phase,
+                    study_instance_uid=note.study_instance_uid,
+                    series_instance_uid=note.series_instance_uid,
+                    sop_instance_uid=note.sop_instance_uid,
+                    detail=note.detail,
+                    suggested_fix=note.suggested_fix,
+                    status="open",
+                    created_at=now,
+                    seen_at=now,
+                )
+            )
+        else:
+            connection.execute(
+                update(schema.exception)
+                .where(table.fingerprint == fingerprint)
+                .values(status="open", seen_at=now, detail=note.detail)
+            )
+        if status != "open":
+            opened.append(note)
+    chain.append(
+        connection,
+        [
+            (
+                "exception.opened",
+                note.study_instance_uid,
+                {"reason": note.reason.value, "phase": note.phase},
+            )
+            for note in opened
+        ],
+    )
+    return len(opened)
+
+
+def resolve_exceptions(
+    connection: Connection,
+    chain: EventChain,
+    *,
+    study_instance_uid: str,
+    phase: str,
+    resolved_by: str,
+    resolution: str,
+) -> int:
+    """Close the open exceptions that `phase` raised for a study; returns how many."""
+    table = schema.exception.c
+    result = connection.execute(
+        update(schema.exception)
+        .where(
+            table.study_instance_uid == study_instance_uid,
+            table.phase == phase,
+            table.status == "open",
+        )
+        .values(
+            status="resolved", resolved_by=resolved_by, resolved_at=utc_now(), resolution=resolution
+        )
+    )
+    if result.rowcount:
+        chain.append(
+            connection,
+            [
+                (
+                    "exception.resolved",
+                    study_instance_uid,
+                    {"phase": phase, "by": resolved_by, "how": resolution},
+                )
+            ],
+        )
+    return result.rowcount
+
+
+def open_exception_counts(connection: Connection) -> dict[str, int]:
+    """Return how many exceptions are open, by reason code."""
+    table = schema.exception.c
+    rows = connection.execute(
+        select(table.reason, func.count())
+        .where(table.status == "open")
+        .group_by(table.reason)
+        .order_by(table.reason)
+    )
+    return {reason: count for reason, count in rows}

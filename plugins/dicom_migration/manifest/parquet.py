@@ -1,0 +1,116 @@
+"""Manifests as Parquet: the same rows always give the same bytes, so that a rerun is provable."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dicom_migration.errors import PermanentError, ReasonCode
+from dicom_migration.header_facts import INTEGER_COLUMNS, TEXT_COLUMNS
+from dicom_migration.manifest.rows import ManifestRow
+
+FORMAT_VERSION = "1"
+
+_OWN_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
+    ("study_instance_uid", pa.string()),
+    ("series_instance_uid", pa.string()),
+    ("sop_instance_uid", pa.string()),
+    ("sop_class_uid", pa.string()),
+    ("transfer_syntax_uid", pa.string()),
+    ("dataset_bytes", pa.int64()),
+    ("dataset_sha256", pa.string()),
+    ("object_bytes", pa.int64()),
+    ("object_sha256", pa.string()),
+    ("pixel_bytes", pa.int64()),
+    ("pixel_sha256", pa.string()),
+    ("object_key", pa.string()),
+    ("offset", pa.int64()),
+    ("source", pa.string()),
+    ("corrections", pa.list_(pa.string())),
+)
+SCHEMA = pa.schema(
+    [
+        *_OWN_COLUMNS,
+        *((name, pa.string()) for name in TEXT_COLUMNS),
+        *((name, pa.int64()) for name in INTEGER_COLUMNS),
+    ],
+    metadata={"dicom_migration.manifest": FORMAT_VERSION},
+)
+_OWN_NAMES = tuple(name for name, _ in _OWN_COLUMNS)
+assert set(_OWN_NAMES) | {"facts"} == {field.name for field in fields(ManifestRow)}  # noqa: S101
+
+
+def manifest_key(study_instance_uid: str, sha256: str) -> str:
+    """Return the object key of a study's manifest: next to its data, named by its content."""
+    return f"studies/{study_instance_uid}/manifest-{sha256[:16]}.parquet"
+
+
+def encode_manifest(rows: Iterable[ManifestRow]) -> tuple[bytes, str]:
+    """Return the Parquet file of `rows` and its SHA-256 (hexadecimal).
+
+    Rows are sorted by series, instance and object key, so that the order of arrival, which no
+    two runs share, does not show in the file.
+    """
+    ordered = sorted(
+        rows, key=lambda row: (row.series_instance_uid, row.sop_instance_uid, row.object_key)
+    )
+    table = pa.Table.from_pylist([_flat(row) for row in ordered], schema=SCHEMA)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", write_statistics=False)
+    data = buffer.getvalue()
+    return data, hashlib.sha256(data).hexdigest()
+
+
+def decode_table(data: bytes) -> pa.Table:
+    """Return the manifest as an Arrow table.
+
+    Raises
+    ------
+    PermanentError
+        With reason ``manifest_corrupt`` when it is not a manifest of a version we know.
+    """
+    try:
+        table = pq.read_table(io.BytesIO(data))
+    except (pa.ArrowException, OSError) as error:
+        raise PermanentError(
+            "A manifest is not a readable Parquet file.",
+            reason=ReasonCode.MANIFEST_CORRUPT,
+            next_step="Send the study back to transfer; its objects are compared, not sent twice.",
+        ) from error
+    version = (table.schema.metadata or {}).get(b"dicom_migration.manifest", b"none").decode()
+    if version != FORMAT_VERSION:
+        raise PermanentError(
+            f"A manifest has format version {version}, this release reads {FORMAT_VERSION}.",
+            reason=ReasonCode.MANIFEST_CORRUPT,
+            next_step="Use the release that wrote it, or a newer one.",
+        )
+    return table
+
+
+def decode_manifest(data: bytes) -> list[ManifestRow]:
+    """Return the rows of a manifest file; see :func:`decode_table` for errors."""
+    return [
+        ManifestRow(
+            **{name: record[name] for name in _OWN_NAMES if name != "corrections"},
+            corrections=tuple(record["corrections"] or ()),
+            facts={name: record[name] for name in (*TEXT_COLUMNS, *INTEGER_COLUMNS)},
+        )
+        for record in decode_table(data).to_pylist()
+    ]
+
+
+def compact(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return one table with the rows of many manifests."""
+    return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+
+
+def _flat(row: ManifestRow) -> dict[str, object]:
+    record: dict[str, object] = {name: getattr(row, name) for name in _OWN_NAMES}
+    record["corrections"] = list(row.corrections)
+    record.update(row.facts)
+    return record

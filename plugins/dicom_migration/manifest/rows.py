@@ -1,0 +1,48 @@
+"""What a manifest says of one instance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRow:
+    """One stored SOP Instance.
+
+    Attributes
+    ----------
+    dataset_bytes, object_bytes
+        Bytes received (dataset without group 0002) and bytes stored (Part 10 file).
+    dataset_sha256
+        Of the dataset as received.
+    object_sha256
+        Of the bytes stored: the object's, or of its range in a packed object.
+    pixel_sha256
+        Of the value of Pixel Data (7FE0,0010) as encoded, "" when there is none.
+    pixel_bytes
+        Length of that value in bytes, None when there is none.
+    object_key, offset
+        Where it is; `offset` is None when the object holds this instance alone.
+    corrections
+        Ids of the corrections applied in flight, empty when the dataset is stored unchanged.
+    facts
+        The attributes that completeness is judged on, of the dataset as stored
+        (:mod:`dicom_migration.header_facts`).
+    """
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    dataset_bytes: int
+    dataset_sha256: str
+    object_bytes: int
+    object_sha256: str
+    pixel_bytes: int | None
+    pixel_sha256: str
+    object_key: str
+    source: str
+    offset: int | None = None
+    corrections: tuple[str, ...] = ()
+    facts: dict[str, str | int | None] = field(default_factory=dict)
