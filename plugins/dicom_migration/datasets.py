@@ -1,0 +1,89 @@
+"""Dataset bytes into pydicom datasets, with the bounds that hostile input needs."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from typing import TYPE_CHECKING
+
+from dicom_migration.errors import PermanentError, ReasonCode
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
+#: A deflated dataset may not unpack to more than this many bytes (PS3.5 sets no bound).
+MAX_INFLATED_BYTES = 4 * 1024**3
+
+
+def parse_dataset(
+    data: bytes | memoryview,
+    transfer_syntax_uid: str,
+    *,
+    stop_before_pixels: bool = True,
+    sop_instance_uid: str = "",
+) -> Dataset:
+    """Read a dataset (no preamble, no group 0002) that is encoded in `transfer_syntax_uid`.
+
+    With `stop_before_pixels` reading ends before Pixel Data (7FE0,0010) and its float kin.
+
+    Raises
+    ------
+    PermanentError
+        With reason ``header_unreadable``; the text of the parser is left out, it may hold PHI.
+    """
+    from pydicom.filereader import read_dataset
+    from pydicom.tag import BaseTag
+
+    pixel_tags = {0x7FE00008, 0x7FE00009, 0x7FE00010}
+
+    def at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+        return tag in pixel_tags
+
+    try:
+        if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+            data = inflate(data)
+        dataset = read_dataset(
+            io.BytesIO(data),
+            is_implicit_VR=transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN,
+            is_little_endian=transfer_syntax_uid != EXPLICIT_VR_BIG_ENDIAN,
+            stop_when=at_pixels if stop_before_pixels else None,
+        )
+    except PermanentError:
+        raise
+    except Exception as error:  # a parser of hostile bytes raises anything
+        raise PermanentError(
+            f"The header of instance {sop_instance_uid or '(unknown)'} cannot be read "
+            f"({type(error).__name__}).",
+            reason=ReasonCode.HEADER_UNREADABLE,
+            next_step="Look at the instance with dcmdump at the source; repair or exclude it.",
+        ) from None
+    return dataset
+
+
+def inflate(data: bytes | memoryview, limit: int = MAX_INFLATED_BYTES) -> bytes:
+    """Return the raw-deflate-compressed `data` unpacked, at most `limit` bytes (PS3.5 A.5).
+
+    Raises
+    ------
+    PermanentError
+        With reason ``header_unreadable`` when it is not deflate data or unpacks to more.
+    """
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        unpacked = unpacker.decompress(data, limit)
+    except zlib.error:
+        raise _not_inflatable("it is not valid deflate data") from None
+    if unpacker.unconsumed_tail:
+        raise _not_inflatable(f"it unpacks to more than {limit} bytes")
+    return unpacked
+
+
+def _not_inflatable(why: str) -> PermanentError:
+    return PermanentError(
+        f"A deflated dataset was refused: {why}.",
+        reason=ReasonCode.HEADER_UNREADABLE,
+        next_step="Check the instance at the source; exclude the study if it is damaged.",
+    )
