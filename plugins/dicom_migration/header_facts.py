@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+    from pydicom.tag import BaseTag
 
 #: (column name, DICOM keyword); the order is the order of the manifest's columns.
 TEXT_FACTS: tuple[tuple[str, str], ...] = (
@@ -29,6 +30,8 @@ TEXT_FACTS: tuple[tuple[str, str], ...] = (
     ("institution_name", "InstitutionName"),
     ("manufacturer", "Manufacturer"),
     ("series_date", "SeriesDate"),
+    ("acquisition_date", "AcquisitionDate"),
+    ("content_date", "ContentDate"),
     ("series_number", "SeriesNumber"),
     ("series_description", "SeriesDescription"),
     ("body_part_examined", "BodyPartExamined"),
@@ -44,7 +47,9 @@ INTEGER_FACTS: tuple[tuple[str, str], ...] = (
     ("samples_per_pixel", "SamplesPerPixel"),
     ("number_of_frames", "NumberOfFrames"),
 )
-TEXT_COLUMNS: tuple[str, ...] = tuple(column for column, _ in TEXT_FACTS)
+#: How the text of the header is really encoded, whatever it declares; see `text_encoding`.
+TEXT_ENCODING = "text_encoding"
+TEXT_COLUMNS: tuple[str, ...] = (*(column for column, _ in TEXT_FACTS), TEXT_ENCODING)
 INTEGER_COLUMNS: tuple[str, ...] = tuple(column for column, _ in INTEGER_FACTS)
 
 
@@ -55,7 +60,7 @@ def read_header_facts(dataset: Dataset) -> dict[str, str | int | None]:
     a suite sees over-long and malformed values too. Never raises on a malformed value: what
     cannot be decoded reads as None and fails completeness.
     """
-    facts: dict[str, str | int | None] = {}
+    facts: dict[str, str | int | None] = {TEXT_ENCODING: text_encoding(dataset)}
     for column, keyword in TEXT_FACTS:
         facts[column] = _text(dataset, keyword)
     for column, keyword in INTEGER_FACTS:
@@ -68,8 +73,10 @@ def _text(dataset: Dataset, keyword: str) -> str | None:
         value = dataset.get(keyword)
         if value is None:
             return None
-        if not isinstance(value, str) and hasattr(value, "__iter__") and not hasattr(
-            value, "components"
+        if (
+            not isinstance(value, str)
+            and hasattr(value, "__iter__")
+            and not hasattr(value, "components")
         ):
             value = "\\".join(str(part) for part in value)
         return str(value).rstrip("\0 ") or None
@@ -83,3 +90,63 @@ def _integer(dataset: Dataset, keyword: str) -> int | None:
         return None if value is None or value == "" else int(value)
     except Exception:  # as above
         return None
+
+
+#: Value representations whose encoding Specific Character Set (0008,0005) governs (PS3.5 6.1.2.2).
+_TEXT_VRS = frozenset({"SH", "LO", "ST", "LT", "UC", "UT", "PN"})
+
+
+def text_encoding(dataset: Dataset) -> str:
+    """Tell how the top-level text of `dataset` is encoded, from its bytes.
+
+    Call it before any text element is read: pydicom replaces the bytes by what it decoded.
+
+    Returns
+    -------
+    str
+        ``ascii``: nothing else occurs; ``declared``: Specific Character Set (0008,0005) explains
+        the bytes; ``utf-8``: they are UTF-8, which is not what is declared; ``8-bit``: something
+        else that is not declared.
+    """
+    texts = [raw for raw in (_raw_text(dataset, tag) for tag in list(dataset.keys())) if raw]
+    foreign = [raw for raw in texts if not raw.isascii() or b"\x1b" in raw]
+    if not foreign:
+        return "ascii"
+    declared = (_text(dataset, "SpecificCharacterSet") or "").split("\\")
+    utf8 = all(_decodes(raw, "utf-8") for raw in foreign)
+    if declared in (["ISO_IR 192"], ["GB18030"], ["GBK"]):
+        named = all(_decodes(raw, _WHOLE_CODES[declared[0]]) for raw in foreign)
+        return "declared" if named else ("utf-8" if utf8 else "8-bit")
+    escaped = any(b"\x1b" in raw for raw in foreign)
+    if utf8 and not escaped:
+        return "utf-8"
+    explained = any(term.strip() not in ("", "ISO_IR 6", "ISO 2022 IR 6") for term in declared)
+    return "declared" if explained else "8-bit"
+
+
+_WHOLE_CODES = {"ISO_IR 192": "utf-8", "GB18030": "gb18030", "GBK": "gbk"}
+
+
+def _decodes(raw: bytes, codec: str) -> bool:
+    try:
+        raw.decode(codec)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _raw_text(dataset: Dataset, tag: BaseTag) -> bytes:
+    """Return the bytes of a text element, empty for anything else."""
+    from pydicom.datadict import dictionary_VR
+
+    element = dataset.get_item(tag)
+    try:
+        vr = element.VR or dictionary_VR(tag)
+    except KeyError:  # a private element of an implicit VR dataset
+        return b""
+    if vr not in _TEXT_VRS:
+        return b""
+    value = getattr(element.value, "original_string", element.value)
+    if isinstance(value, str):  # decoded already, or set by a program: it is what is declared
+        return b""
+    return value if isinstance(value, bytes) else b""

@@ -16,7 +16,11 @@ from dicom_migration.ledger.events import EventChain
 
 @dataclass(frozen=True, slots=True)
 class ExceptionNote:
-    """Something a person must look at; `detail` and `suggested_fix` hold no PHI."""
+    """Something a person must look at; `detail` and `suggested_fix` hold no PHI.
+
+    `subject` (at most 128 characters) tells apart what shares reason and identifiers: the failed
+    expectation, a date window, the digest of an invalid identifier.
+    """
 
     reason: ReasonCode
     phase: str
@@ -25,6 +29,7 @@ class ExceptionNote:
     sop_instance_uid: str = ""
     detail: str = ""
     suggested_fix: str = ""
+    subject: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -36,6 +41,7 @@ class ExceptionNote:
                 self.study_instance_uid,
                 self.series_instance_uid,
                 self.sop_instance_uid,
+                *([self.subject] if self.subject else []),
             )
         )
         return hashlib.sha256(key.encode()).hexdigest()
@@ -66,6 +72,7 @@ def note_exceptions(
                     study_instance_uid=note.study_instance_uid,
                     series_instance_uid=note.series_instance_uid,
                     sop_instance_uid=note.sop_instance_uid,
+                    subject=note.subject,
                     detail=note.detail,
                     suggested_fix=note.suggested_fix,
                     status="open",

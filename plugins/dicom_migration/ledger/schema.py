@@ -164,6 +164,7 @@ exception = Table(
     Column("study_instance_uid", _UID, nullable=False, server_default="", index=True),
     Column("series_instance_uid", _UID, nullable=False, server_default=""),
     Column("sop_instance_uid", _UID, nullable=False, server_default=""),
+    Column("subject", String(128), nullable=False, server_default=""),
     _text("detail"),
     _text("suggested_fix"),
     Column("status", String(16), nullable=False),
