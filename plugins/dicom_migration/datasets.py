@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from dicom_migration.errors import PermanentError, ReasonCode
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+    from pydicom.tag import BaseTag
 
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
 DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
+#: Float, Double Float and integer Pixel Data (PS3.3 section C.7.6.24, C.7.6.3).
+PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 #: A deflated dataset may not unpack to more than this many bytes (PS3.5 sets no bound).
 MAX_INFLATED_BYTES = 4 * 1024**3
 
@@ -34,33 +37,47 @@ def parse_dataset(
     PermanentError
         With reason ``header_unreadable``; the text of the parser is left out, it may hold PHI.
     """
-    from pydicom.filereader import read_dataset
-    from pydicom.tag import BaseTag
+    if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+        data = inflate(data)
+    return read_header(
+        io.BytesIO(data),
+        transfer_syntax_uid,
+        stop_before_pixels=stop_before_pixels,
+        sop_instance_uid=sop_instance_uid,
+    )
 
-    pixel_tags = {0x7FE00008, 0x7FE00009, 0x7FE00010}
+
+def read_header(
+    file: BinaryIO,
+    transfer_syntax_uid: str,
+    *,
+    stop_before_pixels: bool = True,
+    sop_instance_uid: str = "",
+) -> Dataset:
+    """Read a dataset from the position of `file`; a deflated one must be inflated already.
+
+    Afterwards `file` stands at the Pixel Data element, or at the end when there is none.
+    Raises like :func:`parse_dataset`.
+    """
+    from pydicom.filereader import read_dataset
 
     def at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-        return tag in pixel_tags
+        return tag in PIXEL_TAGS
 
     try:
-        if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-            data = inflate(data)
-        dataset = read_dataset(
-            io.BytesIO(data),
+        return read_dataset(
+            file,
             is_implicit_VR=transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN,
             is_little_endian=transfer_syntax_uid != EXPLICIT_VR_BIG_ENDIAN,
             stop_when=at_pixels if stop_before_pixels else None,
         )
-    except PermanentError:
-        raise
-    except Exception as error:  # a parser of hostile bytes raises anything
+    except Exception as error:  # noqa: BLE001 - hostile bytes raise anything in a parser
         raise PermanentError(
             f"The header of instance {sop_instance_uid or '(unknown)'} cannot be read "
             f"({type(error).__name__}).",
             reason=ReasonCode.HEADER_UNREADABLE,
             next_step="Look at the instance with dcmdump at the source; repair or exclude it.",
         ) from None
-    return dataset
 
 
 def inflate(data: bytes | memoryview, limit: int = MAX_INFLATED_BYTES) -> bytes:

@@ -80,7 +80,7 @@ def _text(dataset: Dataset, keyword: str) -> str | None:
         ):
             value = "\\".join(str(part) for part in value)
         return str(value).rstrip("\0 ") or None
-    except Exception:  # hostile bytes raise anything in a decoder; the fact is then missing
+    except Exception:  # noqa: BLE001 - hostile bytes raise anything in a decoder
         return None
 
 
@@ -88,7 +88,7 @@ def _integer(dataset: Dataset, keyword: str) -> int | None:
     try:
         value = dataset.get(keyword)
         return None if value is None or value == "" else int(value)
-    except Exception:  # as above
+    except Exception:  # noqa: BLE001 - as above
         return None
 
 

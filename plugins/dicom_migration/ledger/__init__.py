@@ -1,5 +1,6 @@
 """The ledger: what is known of every study and what was done to it, outside Airflow."""
 
+from dicom_migration.ledger import schema
 from dicom_migration.ledger.clock import utc_now
 from dicom_migration.ledger.database import Ledger
 from dicom_migration.ledger.events import EventChain
@@ -22,5 +23,6 @@ __all__ = [
     "note_exceptions",
     "open_exception_counts",
     "resolve_exceptions",
+    "schema",
     "utc_now",
 ]

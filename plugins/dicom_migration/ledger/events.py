@@ -58,8 +58,10 @@ class EventChain:
             .order_by(table.sequence.desc())
             .limit(1)
         ).first()
-        return ChainHead(self.name, row.sequence, row.hash) if row else ChainHead(
-            self.name, 0, GENESIS
+        return (
+            ChainHead(self.name, row.sequence, row.hash)
+            if row
+            else ChainHead(self.name, 0, GENESIS)
         )
 
     def append(

@@ -147,4 +147,4 @@ def open_exception_counts(connection: Connection) -> dict[str, int]:
         .group_by(table.reason)
         .order_by(table.reason)
     )
-    return {reason: count for reason, count in rows}
+    return {str(row[0]): int(row[1]) for row in rows}

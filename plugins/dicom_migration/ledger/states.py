@@ -135,7 +135,8 @@ def _must_move(uid: str, current: StudyState | None, to: StudyState) -> bool:
         return False
     if current is None or current not in ENTERED_FROM[to]:
         raise PermanentError(
-            f"Study {uid} cannot become {to.value}: it is {current.value if current else 'unknown'}.",
+            f"Study {uid} cannot become {to.value}: it is "
+            f"{current.value if current else 'unknown'}.",
             reason=ReasonCode.STATE_FORBIDDEN,
             next_step="Look at the study's events in the ledger; run the phase it is waiting for.",
             study_instance_uid=uid,

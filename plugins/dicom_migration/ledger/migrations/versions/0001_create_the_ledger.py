@@ -1,10 +1,9 @@
-"""Create the ledger"""
+"""Create the ledger."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-
 
 revision = "0001"
 down_revision = None

@@ -1,0 +1,175 @@
+"""The work of one mapped task: every study of a shard, one failing study stopping no other."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from sqlalchemy import select
+
+from dicom_migration.archive import ImageArchive
+from dicom_migration.cloud import CloudStore
+from dicom_migration.errors import MigrationError, TransientError
+from dicom_migration.ledger import EventChain, ExceptionNote, Ledger, schema
+from dicom_migration.policies.transfer import TransferPolicy
+from dicom_migration.transfer.approved_corrections import approved_corrections
+from dicom_migration.transfer.instance_pass import PassSettings
+from dicom_migration.transfer.shards import TO_MOVE, Shard
+from dicom_migration.transfer.study_transfer import (
+    PHASE,
+    StudyResult,
+    StudyTransfer,
+    quarantine_study,
+)
+from dicom_migration.units import MIB, human_bytes
+
+log = logging.getLogger(__name__)
+PROGRESS_SECONDS = 5.0
+
+
+def transfer_chain(shard: Shard) -> EventChain:
+    """Return the event chain that a shard's transfer writes."""
+    return EventChain(f"wave:{shard.wave_id}/shard-{shard.number}")
+
+
+def transfer_shard(
+    archive: ImageArchive,
+    store: CloudStore,
+    ledger: Ledger,
+    shard: Shard,
+    policy: TransferPolicy,
+    *,
+    last_try: bool,
+) -> dict[str, int | float]:
+    """Transfer what is left of a shard and return counts, bytes and seconds.
+
+    Studies that source or target failed in passing are tried again, first here, then by the
+    task's retry; on the `last_try` they are quarantined with the reason instead, so that the
+    rest of the wave goes on.
+
+    Raises
+    ------
+    TransientError
+        Some studies are left for the next try.
+    PermanentError
+        Source or target refuse us altogether.
+    """
+    started = time.monotonic()
+    studies = _studies_left(ledger, shard, archive.name, policy)
+    results: list[StudyResult] = []
+    left: dict[str, MigrationError] = {}
+    in_a_row = 0
+    next_line = started + PROGRESS_SECONDS
+    chain = transfer_chain(shard)
+    with ThreadPoolExecutor(policy.upload_threads, thread_name_prefix="upload") as uploads:
+        transfer = StudyTransfer(archive, store, ledger, chain, uploads, policy.upload_threads)
+        for settings in studies:
+            try:
+                results.append(_with_attempts(transfer, settings, shard, policy))
+                in_a_row = 0
+            except TransientError as error:
+                log.warning("Left for another try: %s", error)
+                left[settings.study_instance_uid] = error
+                in_a_row += 1
+                if in_a_row >= policy.give_up_after_studies and not last_try:
+                    break
+            if time.monotonic() >= next_line:
+                _log_progress(shard, results, len(studies), started)
+                next_line = time.monotonic() + PROGRESS_SECONDS
+    _log_progress(shard, results, len(studies), started)
+    if left and not last_try:
+        raise _unfinished(shard, left)
+    for uid, trouble in left.items():
+        quarantine_study(ledger, chain, uid, [_note(uid, trouble)])
+    return _summary(results, left, time.monotonic() - started)
+
+
+def _with_attempts(
+    transfer: StudyTransfer, settings: PassSettings, shard: Shard, policy: TransferPolicy
+) -> StudyResult:
+    for attempt in range(1, policy.study_attempts + 1):
+        try:
+            return transfer.run(settings, shard.wave_id)
+        except TransientError as error:
+            if attempt == policy.study_attempts:
+                raise
+            log.info("Trying study %s again: %s", settings.study_instance_uid, error.reason)
+    raise AssertionError("unreachable")
+
+
+def _studies_left(
+    ledger: Ledger, shard: Shard, source: str, policy: TransferPolicy
+) -> list[PassSettings]:
+    table = schema.study.c
+    with ledger.read() as connection:
+        rows = connection.execute(
+            select(table.study_instance_uid, table.storage_class)
+            .where(
+                table.wave_id == shard.wave_id,
+                table.shard == shard.number,
+                table.state.in_(TO_MOVE),
+            )
+            .order_by(table.study_instance_uid)
+        ).all()
+        corrections = approved_corrections(connection, shard.wave_id)
+    return [
+        PassSettings(
+            study_instance_uid=row.study_instance_uid,
+            source=source,
+            storage_class=row.storage_class or "STANDARD",
+            corrections=corrections.get(row.study_instance_uid, ()),
+            spool_memory_bytes=policy.spool_memory_mib * MIB,
+            spool_folder=Path(policy.spool_folder) if policy.spool_folder else None,
+        )
+        for row in rows
+    ]
+
+
+def _log_progress(shard: Shard, results: Sequence[StudyResult], total: int, started: float) -> None:
+    seconds = max(time.monotonic() - started, 1e-3)
+    received = sum(result.bytes_received for result in results)
+    log.info(
+        "Wave %s shard %d: %d of %d studies, %d instances, %s, %s/s",
+        shard.wave_id,
+        shard.number,
+        len(results),
+        total,
+        sum(result.instances for result in results),
+        human_bytes(received),
+        human_bytes(received / seconds),
+    )
+
+
+def _summary(
+    results: Sequence[StudyResult], left: dict[str, MigrationError], seconds: float
+) -> dict[str, int | float]:
+    states = Counter(result.state.value for result in results)
+    return {
+        "studies": len(results) + len(left),
+        "transferred": states["transferred"],
+        "quarantined": states["quarantined"] + len(left),
+        "instances": sum(result.instances for result in results),
+        "bytes_received": sum(result.bytes_received for result in results),
+        "bytes_stored": sum(result.bytes_stored for result in results),
+        "seconds": round(seconds, 3),
+    }
+
+
+def _unfinished(shard: Shard, left: dict[str, MigrationError]) -> TransientError:
+    reasons = Counter(error.reason.value for error in left.values())
+    told = ", ".join(f"{count} × {reason}" for reason, count in sorted(reasons.items()))
+    error = next(iter(left.values()))
+    return TransientError(
+        f"Wave {shard.wave_id} shard {shard.number}: at least {len(left)} studies are left for "
+        f"another try ({told}). First: {error.message}",
+        reason=error.reason,
+        next_step=error.next_step or "Nothing: the task tries again after a pause.",
+    )
+
+
+def _note(uid: str, error: MigrationError) -> ExceptionNote:
+    return ExceptionNote(error.reason, PHASE, uid, "", "", error.message, error.next_step)

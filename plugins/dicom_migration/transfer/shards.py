@@ -1,0 +1,93 @@
+"""Cutting a wave into shards: the units of one mapped task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select, update
+
+from dicom_migration.ledger import EventChain, Ledger, StudyState, schema, utc_now
+from dicom_migration.policies.transfer import TransferPolicy
+
+#: Studies in these states still have to be moved.
+TO_MOVE = (StudyState.CLEANSED.value, StudyState.TRANSFERRING.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One mapped task's work: the studies of `wave_id` that carry this `number`."""
+
+    wave_id: str
+    number: int
+
+
+def cut_shards(ledger: Ledger, wave_id: str, policy: TransferPolicy) -> list[Shard]:
+    """Number the studies of a wave that are to be moved; same wave, same shards.
+
+    Studies are dealt out in UID order, so that a rerun finds each study in the shard it was in
+    as long as the policy and the set of studies stay.
+    """
+    table = schema.study.c
+    with ledger.write() as connection:
+        uids = connection.scalars(
+            select(table.study_instance_uid)
+            .where(table.wave_id == wave_id, table.state.in_(TO_MOVE))
+            .order_by(table.study_instance_uid)
+        ).all()
+        size = max(policy.studies_per_shard, -(-len(uids) // policy.max_shards))
+        shards = []
+        for number, start in enumerate(range(0, len(uids), size)):
+            connection.execute(
+                update(schema.study)
+                .where(table.study_instance_uid.in_(uids[start : start + size]))
+                .values(shard=number)
+            )
+            shards.append(Shard(wave_id, number))
+    return shards
+
+
+def waves_to_move(ledger: Ledger, asked_for: Sequence[str]) -> list[str]:
+    """Return the waves asked for that exist, or all that have studies left to move.
+
+    A wave asked for is returned even when nothing is left of it, so that a run that was killed
+    after its last study still closes the wave.
+    """
+    table = schema.study.c
+    with ledger.read() as connection:
+        if asked_for:
+            waves = schema.wave.c.wave_id
+            return list(
+                connection.scalars(select(waves).where(waves.in_(asked_for)).order_by(waves))
+            )
+        return list(
+            connection.scalars(
+                select(table.wave_id)
+                .where(table.state.in_(TO_MOVE), table.wave_id != "")
+                .distinct()
+                .order_by(table.wave_id)
+            )
+        )
+
+
+def close_wave(ledger: Ledger, wave_id: str) -> dict[str, int]:
+    """Mark the wave transferred when nothing is left to move; return its studies by state."""
+    table = schema.study.c
+    with ledger.write() as connection:
+        rows = connection.execute(
+            select(table.state, func.count())
+            .where(table.wave_id == wave_id)
+            .group_by(table.state)
+            .order_by(table.state)
+        )
+        counts = {state: int(count) for state, count in rows}
+        if not any(counts.get(state) for state in TO_MOVE):
+            connection.execute(
+                update(schema.wave)
+                .where(schema.wave.c.wave_id == wave_id)
+                .values(state="transferred", updated_at=utc_now())
+            )
+            EventChain(f"wave:{wave_id}/transfer").append(
+                connection, [("wave.transferred", "", {"states": counts})]
+            )
+    return counts

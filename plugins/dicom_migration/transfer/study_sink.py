@@ -1,0 +1,161 @@
+"""The sink a study is received into: spools each instance, stores it while the next arrives."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from dicom_migration.archive import InstanceIdentity
+from dicom_migration.cloud import CloudStore
+from dicom_migration.errors import MigrationError, PermanentError, ReasonCode, TransientError
+from dicom_migration.manifest import ManifestRow
+from dicom_migration.transfer.instance_pass import PassSettings, pass_instance
+from dicom_migration.transfer.part10 import part10_header
+from dicom_migration.transfer.spool import Spool
+from dicom_migration.uids import checked_uid
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedInstance:
+    """An instance that was received and must not count as stored."""
+
+    sop_instance_uid: str
+    reason: ReasonCode
+    detail: str
+    next_step: str
+
+
+class StudySink:
+    """Receives one study; :meth:`finish` waits for the uploads and tells what became of each.
+
+    At most twice as many instances as there are upload threads are held at a time: a slow
+    target slows the source down instead of filling memory.
+    """
+
+    def __init__(
+        self, store: CloudStore, uploads: ThreadPoolExecutor, threads: int, settings: PassSettings
+    ) -> None:
+        self.rows: list[ManifestRow] = []
+        self.refused: list[RefusedInstance] = []
+        self.received = 0
+        self.bytes_received = 0
+        self._store = store
+        self._uploads = uploads
+        self._settings = settings
+        self._slots = threading.BoundedSemaphore(2 * threads)
+        self._pending: list[Future[None]] = []
+        self._lock = threading.Lock()
+        self._trouble: MigrationError | None = None
+
+    def open(self, identity: InstanceIdentity) -> _StudyWriter:
+        """Begin one instance; raises the target's trouble as soon as it is known."""
+        if self._trouble is not None:
+            raise self._trouble
+        checked = InstanceIdentity(
+            checked_uid(identity.sop_class_uid, "SOP Class UID"),
+            checked_uid(identity.sop_instance_uid, "SOP Instance UID"),
+            checked_uid(identity.transfer_syntax_uid, "Transfer Syntax UID"),
+        )
+        return _StudyWriter(self, checked)
+
+    def finish(self) -> None:
+        """Wait until every received instance is stored or refused.
+
+        Raises
+        ------
+        MigrationError
+            The target's trouble: the study is to be tried again, or the target set right.
+        """
+        self.drain()
+        if self._trouble is not None:
+            raise self._trouble
+        self._refuse_conflicts()
+
+    def drain(self) -> None:
+        """Wait for what is under way, whatever becomes of it."""
+        pending, self._pending = self._pending, []
+        for future in pending:
+            future.result()
+
+    def new_spool(self, identity: InstanceIdentity) -> Spool:
+        """Return an empty spool that begins with the Part 10 header."""
+        return Spool(
+            part10_header(identity), self._settings.spool_memory_bytes, self._settings.spool_folder
+        )
+
+    def accept(self, identity: InstanceIdentity, spool: Spool) -> None:
+        """Take a complete instance; blocks while too many wait for the target."""
+        self.received += 1
+        self.bytes_received += spool.dataset_bytes
+        self._slots.acquire()
+        self._pending.append(self._uploads.submit(self._pass, identity, spool))
+
+    def _pass(self, identity: InstanceIdentity, spool: Spool) -> None:
+        try:
+            with spool:
+                row = pass_instance(self._store, identity, spool, self._settings)
+            with self._lock:
+                self.rows.append(row)
+        except TransientError as error:
+            self._trouble = error
+        except PermanentError as error:
+            if concerns_target(error):
+                self._trouble = error
+                return
+            with self._lock:
+                self.refused.append(
+                    RefusedInstance(
+                        identity.sop_instance_uid, error.reason, error.message, error.next_step
+                    )
+                )
+        finally:
+            self._slots.release()
+
+    def _refuse_conflicts(self) -> None:
+        """Keep one row of equal twins; name those that share a UID and differ."""
+        first: dict[str, ManifestRow] = {}
+        kept: list[ManifestRow] = []
+        for row in sorted(self.rows, key=lambda r: (r.sop_instance_uid, r.object_key)):
+            twin = first.setdefault(row.sop_instance_uid, row)
+            if twin is row:
+                kept.append(row)
+            elif twin.dataset_sha256 != row.dataset_sha256:
+                self.refused.append(
+                    RefusedInstance(
+                        row.sop_instance_uid,
+                        ReasonCode.INSTANCE_CONFLICT,
+                        "The source delivered two different datasets under one SOP Instance UID; "
+                        "both are kept under distinct keys.",
+                        "Compare both objects and decide which is right.",
+                    )
+                )
+        self.rows = kept
+
+
+class _StudyWriter:
+    """Writes one instance into a spool of the sink."""
+
+    def __init__(self, sink: StudySink, identity: InstanceIdentity) -> None:
+        self._sink = sink
+        self._identity = identity
+        self._spool = sink.new_spool(identity)
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._spool.write(data)
+
+    def commit(self) -> None:
+        self._sink.accept(self._identity, self._spool)
+
+    def abort(self, reason: str) -> None:
+        self._spool.close()
+
+
+def concerns_target(error: MigrationError) -> bool:
+    """Tell whether the error is the target's and not the instance's."""
+    return error.reason in (
+        ReasonCode.TARGET_MISSING,
+        ReasonCode.TARGET_REJECTED,
+        ReasonCode.TARGET_UNREACHABLE,
+        ReasonCode.CONFIGURATION_INVALID,
+    )
