@@ -1,0 +1,35 @@
+"""How a wave's headers are collected and judged: ``include/policies/cleansing.yaml``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from dicom_migration.policies.loading import Policy, include_dir, load_policy
+
+
+class CleansingPolicy(Policy):
+    """Which headers are read, and by how many tasks.
+
+    Attributes
+    ----------
+    headers
+        ``first_of_series`` reads one instance a series; ``all`` reads every instance, which
+        loads the source a second time with everything.
+    studies_per_task, max_tasks
+        A task reads the headers of so many studies.
+    max_instance_mib
+        An instance larger than this is not read into memory (MiB); it becomes an exception.
+    """
+
+    headers: Literal["first_of_series", "all"] = "first_of_series"
+    studies_per_task: int = Field(default=100, ge=1)
+    max_tasks: int = Field(default=200, ge=1, le=1000)
+    max_instance_mib: int = Field(default=512, ge=1)
+
+
+def load_cleansing_policy(path: Path | None = None) -> CleansingPolicy:
+    """Read the cleansing policy; see :func:`~dicom_migration.policies.loading.load_policy`."""
+    return load_policy(CleansingPolicy, path or include_dir() / "policies" / "cleansing.yaml")
