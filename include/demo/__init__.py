@@ -1,0 +1,1 @@
+"""The demonstration: a whole migration under a real Airflow, from one command."""
