@@ -1,0 +1,57 @@
+"""Signing a plan: by a named person, and for exactly the content that was shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import update
+
+from dicom_migration.discovery.planning import APPROVED, PROPOSED, Plan, read_plan
+from dicom_migration.errors import PermanentError, ReasonCode
+from dicom_migration.ledger import EventChain, schema, utc_now
+
+if TYPE_CHECKING:
+    from dicom_migration.ledger import Ledger
+
+
+def approve_plan(ledger: Ledger, plan_id: str, content_sha256: str, approver: str) -> Plan:
+    """Record that `approver` approves the plan; a second time changes nothing.
+
+    Raises
+    ------
+    PermanentError
+        With reason ``approval_missing`` when nobody is named, when the plan was superseded or is
+        unknown, or when its content is not what was approved.
+    """
+    if not approver.strip():
+        raise _refused(plan_id, "nobody is named as its approver")
+    with ledger.write() as connection:
+        plan = read_plan(connection, plan_id)
+        if plan is None:
+            raise _refused(plan_id, "there is no such plan")
+        if plan.content_sha256 != content_sha256:
+            raise _refused(plan_id, "its content is not what was shown for approval")
+        if plan.state == APPROVED:
+            return plan
+        if plan.state != PROPOSED:
+            raise _refused(plan_id, f"it is {plan.state}")
+        connection.execute(
+            update(schema.plan)
+            .where(schema.plan.c.plan_id == plan_id)
+            .values(state=APPROVED, approved_by=approver, approved_at=utc_now())
+        )
+        EventChain(f"plan/{plan_id}").append(
+            connection,
+            [("plan.approved", "", {"by": approver, "content_sha256": content_sha256})],
+        )
+        approved = read_plan(connection, plan_id)
+    assert approved is not None  # noqa: S101  # it was updated in this transaction
+    return approved
+
+
+def _refused(plan_id: str, why: str) -> PermanentError:
+    return PermanentError(
+        f"Plan {plan_id} cannot be approved: {why}.",
+        reason=ReasonCode.APPROVAL_MISSING,
+        next_step="Run the discovery DAG again and approve the plan it shows.",
+    )

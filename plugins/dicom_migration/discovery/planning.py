@@ -1,0 +1,289 @@
+"""The plan: which studies go, in which waves, and a hash that an approval is bound to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, tuple_, update
+
+from dicom_migration.discovery.decisions import (
+    EXCLUDE,
+    INCLUDE,
+    Decisions,
+    PlanPolicies,
+    decide,
+    decisions,
+)
+from dicom_migration.ledger import EventChain, StudyState, move_where, schema, utc_now
+from dicom_migration.ledger.events import canonical_json
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from dicom_migration.ledger import Ledger
+    from dicom_migration.policies.strategy import WaveLimits
+
+PROPOSED, APPROVED, SUPERSEDED = "proposed", "approved", "superseded"
+_STUDY = schema.study.c
+
+
+@dataclass(slots=True)
+class WaveDraft:
+    """A wave: studies between two keys of the plan's order (newest first), and its size."""
+
+    ordinal: int
+    first: tuple[str, str]
+    last: tuple[str, str]
+    studies: int = 0
+    instances: int = 0
+    bytes_estimated: int = 0
+
+
+@dataclass(slots=True)
+class PlanDraft:
+    """The content of a plan while it is read from the ledger."""
+
+    digest: Any = field(default_factory=hashlib.sha256)
+    waves: list[WaveDraft] = field(default_factory=list)
+    included: int = 0
+    excluded: int = 0
+    purge_candidates: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan as the ledger keeps it; `approved_by` is "" until somebody signs.
+
+    Attributes
+    ----------
+    content_sha256
+        Over the decision, rule, storage class and wave of every study.
+    """
+
+    plan_id: str
+    content_sha256: str
+    state: str
+    studies: int
+    excluded: int
+    purge_candidates: int
+    waves: int
+    instances: int
+    bytes_estimated: int
+    approved_by: str = ""
+
+    def summary(self) -> dict[str, str | int]:
+        """Return the plan for XCom: identifiers and counts."""
+        return asdict(self)
+
+
+def make_plan(ledger: Ledger, policies: PlanPolicies) -> Plan | None:
+    """Decide over all studies that no approved plan has taken, and cut them into waves.
+
+    The same studies and policies give the same plan, under the same id. A new plan supersedes
+    one that was not approved; approved and finished work is not touched.
+
+    Returns
+    -------
+    Plan or None
+        None when no study is left to decide on.
+    """
+    made = decisions(policies)
+    candidates = _candidates(made)
+    with ledger.write() as connection:
+        decide(connection, candidates, made)
+        draft = _draft(_read(connection, candidates), policies.strategy.waves)
+        if not draft.included and not draft.excluded:
+            return None
+        draft.digest.update(policies.strategy.strategy.encode())
+        content = draft.digest.hexdigest()
+        plan = _plan(draft, content)
+        before = connection.scalar(
+            select(schema.plan.c.state).where(schema.plan.c.plan_id == plan.plan_id)
+        )
+        if before != PROPOSED:
+            _supersede(connection, plan.plan_id)
+            _write(connection, plan, draft, policies)
+            _move(connection, plan, draft, candidates)
+    return plan
+
+
+def wave_id(plan_id: str, ordinal: int) -> str:
+    """Return the id of a plan's wave; ordinals count from 1."""
+    return f"{plan_id}-W{ordinal:04d}"
+
+
+def _candidates(made: Decisions) -> ColumnElement[bool]:
+    approved = select(schema.plan.c.plan_id).where(schema.plan.c.state == APPROVED)
+    pending = _STUDY.state.in_([StudyState.PLANNED.value, StudyState.EXCLUDED.value])
+    return or_(
+        _STUDY.state == StudyState.DISCOVERED.value,
+        and_(pending, _STUDY.plan_id.not_in(approved)),
+        and_(_STUDY.state == StudyState.EXCLUDED.value, made.decision == INCLUDE),
+    )
+
+
+def _read(connection: Connection, candidates: ColumnElement[bool]) -> Iterable[Any]:
+    return connection.execute(
+        select(
+            _STUDY.study_date,
+            _STUDY.study_instance_uid,
+            _STUDY.decision,
+            _STUDY.decision_rule,
+            _STUDY.storage_class,
+            _STUDY.purge_rule,
+            _STUDY.number_of_instances,
+            _STUDY.bytes_estimated,
+        )
+        .where(candidates)
+        .order_by(_STUDY.study_date.desc(), _STUDY.study_instance_uid.desc())
+        .execution_options(yield_per=10_000)
+    )
+
+
+def _draft(rows: Iterable[Any], limits: WaveLimits) -> PlanDraft:
+    draft = PlanDraft()
+    for row in rows:
+        ordinal = 0
+        draft.purge_candidates += bool(row.purge_rule)
+        if row.decision == EXCLUDE:
+            draft.excluded += 1
+        else:
+            draft.included += 1
+            ordinal = _add_to_wave(draft, row, limits)
+        sealed = [
+            row.study_instance_uid,
+            row.decision,
+            row.decision_rule,
+            row.storage_class,
+            row.purge_rule,
+            ordinal,
+        ]
+        draft.digest.update(canonical_json(sealed).encode())
+    return draft
+
+
+def _add_to_wave(draft: PlanDraft, row: Any, limits: WaveLimits) -> int:
+    key = (row.study_date, row.study_instance_uid)
+    size = row.bytes_estimated or 0
+    wave = draft.waves[-1] if draft.waves else None
+    if (
+        wave is None
+        or wave.studies >= limits.max_studies
+        or wave.bytes_estimated + size > limits.max_bytes
+    ):
+        wave = WaveDraft(len(draft.waves) + 1, first=key, last=key)
+        draft.waves.append(wave)
+    wave.last = key
+    wave.studies += 1
+    wave.instances += row.number_of_instances or 0
+    wave.bytes_estimated += size
+    return wave.ordinal
+
+
+def _plan(draft: PlanDraft, content: str) -> Plan:
+    return Plan(
+        plan_id=f"P{content[:10]}",
+        content_sha256=content,
+        state=PROPOSED,
+        studies=draft.included,
+        excluded=draft.excluded,
+        purge_candidates=draft.purge_candidates,
+        waves=len(draft.waves),
+        instances=sum(wave.instances for wave in draft.waves),
+        bytes_estimated=sum(wave.bytes_estimated for wave in draft.waves),
+    )
+
+
+def _supersede(connection: Connection, plan_id: str) -> None:
+    plans, waves = schema.plan.c, schema.wave.c
+    old = select(plans.plan_id).where(plans.state == PROPOSED, plans.plan_id != plan_id)
+    connection.execute(
+        update(schema.wave)
+        .where(waves.plan_id.in_(old))
+        .values(state=SUPERSEDED, updated_at=utc_now())
+    )
+    connection.execute(
+        update(schema.plan)
+        .where(plans.state == PROPOSED, plans.plan_id != plan_id)
+        .values(state=SUPERSEDED)
+    )
+
+
+def _write(connection: Connection, plan: Plan, draft: PlanDraft, policies: PlanPolicies) -> None:
+    now = utc_now()
+    # A plan that was superseded before may come back: the same decisions have the same id.
+    connection.execute(delete(schema.plan).where(schema.plan.c.plan_id == plan.plan_id))
+    connection.execute(delete(schema.wave).where(schema.wave.c.plan_id == plan.plan_id))
+    connection.execute(
+        insert(schema.plan).values(
+            plan_id=plan.plan_id,
+            content_sha256=plan.content_sha256,
+            strategy=policies.strategy.strategy,
+            state=PROPOSED,
+            created_at=now,
+            summary=canonical_json(plan.summary()),
+        )
+    )
+    if draft.waves:
+        connection.execute(
+            insert(schema.wave),
+            [
+                {
+                    "wave_id": wave_id(plan.plan_id, wave.ordinal),
+                    "plan_id": plan.plan_id,
+                    "ordinal": wave.ordinal,
+                    "state": "planned",
+                    "studies": wave.studies,
+                    "instances": wave.instances,
+                    "bytes_estimated": wave.bytes_estimated,
+                    "updated_at": now,
+                }
+                for wave in draft.waves
+            ],
+        )
+
+
+def _move(
+    connection: Connection, plan: Plan, draft: PlanDraft, candidates: ColumnElement[bool]
+) -> None:
+    chain = EventChain(f"plan/{plan.plan_id}")
+    sealed: dict[str, object] = {"plan": plan.plan_id, "content_sha256": plan.content_sha256}
+    chain.append(connection, [("plan.proposed", "", sealed)])
+    move_where(connection, candidates, StudyState.DISCOVERED, chain, payload=sealed, wave_id="")
+    fresh = _STUDY.state == StudyState.DISCOVERED.value
+    move_where(
+        connection,
+        fresh & (_STUDY.decision == EXCLUDE),
+        StudyState.EXCLUDED,
+        chain,
+        payload=sealed,
+        plan_id=plan.plan_id,
+        wave_id="",
+    )
+    key = tuple_(_STUDY.study_date, _STUDY.study_instance_uid)
+    for wave in draft.waves:
+        identifier = wave_id(plan.plan_id, wave.ordinal)
+        move_where(
+            connection,
+            fresh & (_STUDY.decision == INCLUDE) & (key <= wave.first) & (key >= wave.last),
+            StudyState.PLANNED,
+            chain,
+            payload={**sealed, "wave": identifier},
+            plan_id=plan.plan_id,
+            wave_id=identifier,
+        )
+
+
+def read_plan(connection: Connection, plan_id: str) -> Plan | None:
+    """Return a plan as it stands."""
+    row = connection.execute(
+        select(schema.plan).where(schema.plan.c.plan_id == plan_id)
+    ).one_or_none()
+    if row is None:
+        return None
+    facts = {**json.loads(row.summary), "state": row.state, "approved_by": row.approved_by}
+    return Plan(**facts)
