@@ -1,0 +1,63 @@
+"""How thoroughly the cloud copy is verified (``include/policies/verification.yaml``)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from dicom_migration.policies.loading import Policy, include_dir, load_policy
+
+MIB = 1024**2
+
+
+class ReadBack(Policy):
+    """Which objects are read back and hashed.
+
+    ``all`` reads every object; ``sample`` a seeded `fraction` of each study, at least one;
+    ``metadata`` none: the store's own checksum is compared instead, which proves less.
+    """
+
+    mode: Literal["all", "sample", "metadata"] = "all"
+    fraction: float = Field(default=0.1, gt=0, le=1)
+    seed: int = 20250101
+
+    @property
+    def label(self) -> str:
+        """Name the method as the ledger and the certificate do."""
+        return f"sample:{self.fraction:g}" if self.mode == "sample" else self.mode
+
+
+class PixelAudit(Policy):
+    """The image-quality audit: decoded pixels of source and cloud, compared exactly.
+
+    The sample is large enough to see, with `confidence`, one defect when at least `defect_rate`
+    of the instances are defective; `max_instances` caps it.
+    """
+
+    enabled: bool = True
+    defect_rate: float = Field(default=0.05, gt=0, lt=1)
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    max_instances: int = Field(default=500, ge=1)
+    max_instance_mib: int = Field(default=256, ge=1)
+    seed: int = 20250101
+
+
+class VerificationPolicy(Policy):
+    """What the verification DAG does, how much at once, and when it gives up."""
+
+    read_back: ReadBack = ReadBack()
+    pixel_audit: PixelAudit = PixelAudit()
+    read_threads: int = Field(default=8, ge=1, le=64)
+    spool_mib: int = Field(default=32, ge=1)
+    studies_per_shard: int = Field(default=200, ge=1)
+    max_shards: int = Field(default=500, ge=1, le=1000)
+    max_redrives: int = Field(default=2, ge=0)
+    max_notes_per_study: int = Field(default=20, ge=1)
+    rows_per_part: int = Field(default=250_000, ge=1000)
+    completeness_suite: str = "manifest"
+
+
+def load_verification_policy() -> VerificationPolicy:
+    """Read ``verification.yaml``."""
+    return load_policy(VerificationPolicy, include_dir() / "policies" / "verification.yaml")

@@ -1,0 +1,140 @@
+"""The four witnesses compared: source now, receipt, manifest, cloud. Pure, no input or output."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from dicom_migration.archive import InstanceRecord
+from dicom_migration.cloud import StoredObject
+from dicom_migration.errors import ReasonCode
+from dicom_migration.manifest import ManifestRow
+from dicom_migration.verification.claims import StudyClaim
+from dicom_migration.verification.findings import Finding, Remedy
+
+_INSTANCE_KEY = re.compile(r"(?P<uid>[0-9.]+?)(?:\.[0-9a-f]{16})?\.dcm")
+_MANIFEST_KEY = re.compile(r"manifest-[0-9a-f]{16}\.parquet")
+_AGAIN = "Nothing: the study is transferred again by itself."
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """What the four say of one study; `objects` are those below the study's prefix, by key."""
+
+    claim: StudyClaim
+    source: tuple[InstanceRecord, ...]
+    rows: tuple[ManifestRow, ...]
+    objects: Mapping[str, StoredObject]
+
+    @property
+    def present(self) -> frozenset[str]:
+        """SOP Instance UIDs of the manifest whose object exists."""
+        return frozenset(r.sop_instance_uid for r in self.rows if r.object_key in self.objects)
+
+
+def compare(witnesses: Witnesses) -> list[Finding]:
+    """Return every difference between the four; an empty list means they agree."""
+    return [
+        *_source_against_manifest(witnesses),
+        *_receipt_against_manifest(witnesses.claim, witnesses.rows),
+        *_manifest_against_cloud(witnesses),
+        *_cloud_against_manifest(witnesses),
+    ]
+
+
+def _source_against_manifest(witnesses: Witnesses) -> Iterator[Finding]:
+    source = {record.sop_instance_uid: record for record in witnesses.source}
+    listed = {row.sop_instance_uid: row for row in witnesses.rows}
+    missing = sorted(source.keys() - listed.keys())
+    known = witnesses.claim.number_of_instances
+    if missing and known is not None and len(listed) >= known:
+        yield Finding(
+            ReasonCode.SOURCE_CHANGED,
+            Remedy.RETRANSFER,
+            f"The source holds {len(source)} instances now, {known} when it was inventoried.",
+            _AGAIN,
+        )
+    for uid in missing:
+        yield Finding(
+            ReasonCode.INSTANCE_MISSING,
+            Remedy.RETRANSFER,
+            "The source holds the instance, the manifest does not.",
+            _AGAIN,
+            source[uid].series_instance_uid,
+            uid,
+        )
+    if listed and not source:
+        yield _gone("The source no longer reports the study.")
+        return
+    for uid in sorted(listed.keys() - source.keys()):
+        yield _gone("The source no longer reports the instance.", listed[uid])
+
+
+def _gone(detail: str, row: ManifestRow | None = None) -> Finding:
+    # Transferring again would drop what the cloud still holds: a person has to say so.
+    return Finding(
+        ReasonCode.SOURCE_CHANGED,
+        Remedy.DECIDE,
+        detail,
+        "Ask the archive's administrator whether it was deleted or moved on purpose.",
+        row.series_instance_uid if row else "",
+        row.sop_instance_uid if row else "",
+    )
+
+
+def _receipt_against_manifest(claim: StudyClaim, rows: Sequence[ManifestRow]) -> Iterator[Finding]:
+    counts = {claim.received_instances, claim.stored_instances, len(rows)}
+    if len(counts) > 1:
+        yield Finding(
+            ReasonCode.COUNT_MISMATCH,
+            Remedy.RETRANSFER,
+            f"Received {claim.received_instances} and stored {claim.stored_instances} instances, "
+            f"but the manifest lists {len(rows)}.",
+            _AGAIN,
+        )
+
+
+def _manifest_against_cloud(witnesses: Witnesses) -> Iterator[Finding]:
+    for row in witnesses.rows:
+        stored = witnesses.objects.get(row.object_key)
+        if stored is None:
+            yield about(row, ReasonCode.OBJECT_MISSING, "The object is not in the cloud.")
+        elif row.offset is None and stored.size != row.object_bytes:
+            yield about(
+                row,
+                ReasonCode.OBJECT_CORRUPT,
+                f"The object has {stored.size} bytes, the manifest says {row.object_bytes}.",
+            )
+
+
+def _cloud_against_manifest(witnesses: Witnesses) -> Iterator[Finding]:
+    listed = {row.object_key for row in witnesses.rows} | {witnesses.claim.manifest_key}
+    uids = {row.sop_instance_uid for row in witnesses.rows}
+    for key in sorted(witnesses.objects.keys() - listed):
+        name = key.rsplit("/", 1)[-1]
+        match = _INSTANCE_KEY.fullmatch(name)
+        uid = match["uid"] if match else ""
+        superseded = uid in uids or bool(_MANIFEST_KEY.fullmatch(name))
+        yield Finding(
+            ReasonCode.OBJECT_UNEXPECTED,
+            Remedy.NONE if superseded else Remedy.DECIDE,
+            f"Object {name} was left by an earlier attempt; the manifest does not list it."
+            if superseded
+            else "An object below the study's prefix belongs to no instance of its manifest.",
+            "Remove it when the wave is certified; nothing refers to it."
+            if superseded
+            else "Find out who wrote it (access log of the bucket), then remove or transfer it.",
+            sop_instance_uid=uid if len(uid) <= 64 else "",
+        )
+
+
+def about(
+    row: ManifestRow,
+    reason: ReasonCode,
+    detail: str,
+    remedy: Remedy = Remedy.RETRANSFER,
+    fix: str = _AGAIN,
+) -> Finding:
+    """Return a finding about one instance."""
+    return Finding(reason, remedy, detail, fix, row.series_instance_uid, row.sop_instance_uid)

@@ -1,0 +1,146 @@
+"""Objects read back from the cloud and compared with their manifest row."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from dicom_migration.cloud import CloudStore, StoredObject
+from dicom_migration.errors import PermanentError, ReasonCode
+from dicom_migration.manifest import ManifestRow
+from dicom_migration.policies.verification import MIB, ReadBack, VerificationPolicy
+from dicom_migration.verification.comparison import about
+from dicom_migration.verification.findings import Finding, Remedy
+from dicom_migration.verification.part10 import StoredInstance, read_stored_instance
+
+#: Storage classes whose objects cannot be read before a restore of hours (RestoreObject).
+ARCHIVED_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+_CHUNK = 1 << 20
+
+
+@dataclass(slots=True)
+class ReadBackResult:
+    """What was read (bytes), what the store's checksum attested, and what was wrong."""
+
+    objects_read: int = 0
+    objects_attested: int = 0
+    bytes_read: int = 0
+    findings: tuple[Finding, ...] = ()
+
+
+def read_back(
+    store: CloudStore,
+    rows: Sequence[ManifestRow],
+    objects: Mapping[str, StoredObject],
+    policy: VerificationPolicy,
+    pool: Executor,
+) -> ReadBackResult:
+    """Read the objects of `rows` by policy, several at a time, and compare each with its row.
+
+    Raises
+    ------
+    TransientError
+        The store did not deliver; nothing is concluded from that.
+    """
+
+    def check(row: ManifestRow) -> tuple[int | None, list[Finding]]:
+        archived = objects[row.object_key].storage_class in ARCHIVED_CLASSES
+        if archived or policy.read_back.mode == "metadata":
+            return None, attest(store, row)
+        try:
+            stored = read_stored_instance(_chunks(store, row), policy.spool_mib * MIB)
+        except PermanentError as error:
+            if error.reason not in (ReasonCode.OBJECT_MISSING, ReasonCode.OBJECT_CORRUPT):
+                raise
+            return 0, [about(row, error.reason, "The object cannot be read to its end.")]
+        return stored.size, compare_instance(row, stored)
+
+    result = ReadBackResult()
+    found: list[Finding] = []
+    for size, findings in pool.map(check, _chosen(rows, policy.read_back)):
+        found += findings
+        result.objects_attested += size is None
+        result.objects_read += size is not None
+        result.bytes_read += size or 0
+    result.findings = tuple(found)
+    return result
+
+
+def compare_instance(row: ManifestRow, stored: StoredInstance) -> list[Finding]:
+    """Return what is wrong with an object that was read in full."""
+    if stored.object_sha256 != row.object_sha256:
+        return [about(row, ReasonCode.OBJECT_CORRUPT, _how_corrupt(row, stored))]
+    if stored.problem:
+        return [about(row, ReasonCode.OBJECT_CORRUPT, f"As transferred, {stored.problem}.")]
+    if not row.corrections and stored.dataset_sha256 != row.dataset_sha256:
+        return [about(row, ReasonCode.OBJECT_CORRUPT, "The dataset is not the one received.")]
+    if stored.parsed and not _same_pixels(row, stored):
+        return [about(row, ReasonCode.OBJECT_CORRUPT, "Pixel Data is not what was received.")]
+    return _identity(row, stored)
+
+
+def attest(store: CloudStore, row: ManifestRow) -> list[Finding]:
+    """Compare the checksum that the store itself keeps; the bytes are not read."""
+    head = store.head(row.object_key)
+    if head is None:
+        return [about(row, ReasonCode.OBJECT_MISSING, "The object is not in the cloud.")]
+    if row.offset is None and head.sha256 and head.sha256 != row.object_sha256:
+        return [about(row, ReasonCode.OBJECT_CORRUPT, "The store's checksum is another one.")]
+    return []
+
+
+def _how_corrupt(row: ManifestRow, stored: StoredInstance) -> str:
+    if stored.problem:
+        return f"The bytes changed: {stored.problem}."
+    if stored.parsed and stored.sop_instance_uid != row.sop_instance_uid:
+        return (
+            f"The object holds another instance: {stored.sop_instance_uid[:64]} "
+            f"of study {stored.study_instance_uid[:64]}."
+        )
+    if stored.size != row.object_bytes:
+        return f"The object has {stored.size} bytes, the manifest says {row.object_bytes}."
+    return "The bytes changed: SHA-256 differs from the manifest's."
+
+
+def _same_pixels(row: ManifestRow, stored: StoredInstance) -> bool:
+    return not row.pixel_sha256 or row.pixel_sha256 == stored.pixel_sha256
+
+
+def _identity(row: ManifestRow, stored: StoredInstance) -> list[Finding]:
+    if not stored.parsed:
+        return []  # the bytes are those received; that they cannot be parsed is the source's doing
+    said = (stored.study_instance_uid, stored.series_instance_uid, stored.sop_instance_uid)
+    if said == (row.study_instance_uid, row.series_instance_uid, row.sop_instance_uid):
+        return []
+    return [
+        about(
+            row,
+            ReasonCode.IDENTITY_CONFLICT,
+            "The header names another study, series or instance than the manifest.",
+            Remedy.DECIDE,
+            "Compare the source's database with the header (merged study?) and correct one.",
+        )
+    ]
+
+
+def _chosen(rows: Sequence[ManifestRow], read: ReadBack) -> Sequence[ManifestRow]:
+    if read.mode != "sample" or not rows:
+        return rows
+    size = max(1, round(read.fraction * len(rows)))
+    generator = random.Random(f"{read.seed}:{rows[0].study_instance_uid}")
+    return generator.sample(list(rows), size)
+
+
+def _chunks(store: CloudStore, row: ManifestRow) -> Iterator[bytes]:
+    if row.offset is None:
+        yield from store.stream(row.object_key, _CHUNK)
+        return
+    offset, end = row.offset, row.offset + row.object_bytes
+    while offset < end:
+        chunk = store.read(row.object_key, offset, min(_CHUNK, end - offset))
+        if not chunk:
+            return
+        yield chunk
+        offset += len(chunk)

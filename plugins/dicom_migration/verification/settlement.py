@@ -1,0 +1,127 @@
+"""Studies that did not agree: transferred again as often as policy allows, then a person's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from dicom_migration.ledger import EventChain, Ledger, StudyState, move_studies, schema, utc_now
+from dicom_migration.policies.verification import VerificationPolicy
+from dicom_migration.verification.findings import Outcome
+
+REDRIVE_PHASE = "redrive"
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How many studies of a wave go back to transfer, and how many to a person."""
+
+    wave_id: str
+    redriven: int
+    quarantined: int
+
+
+def settle_mismatches(ledger: Ledger, wave_id: str, policy: VerificationPolicy) -> Settlement:
+    """Move every mismatched study of a wave on; doing it again finds nothing to move.
+
+    A study whose last verdict was ``mismatched`` goes back to ``cleansed`` until it has had
+    ``policy.max_redrives`` of them. One that only a person can decide about, or that used its
+    redrives up, is quarantined; its exceptions say why.
+    """
+    chain = EventChain(f"wave:{wave_id}/verify-settlement")
+    with ledger.write() as connection:
+        redrives = _redrives_of_mismatched(connection, wave_id)
+        healing = _healing(connection, wave_id)
+        again = [u for u, n in redrives.items() if u in healing and n < policy.max_redrives]
+        person = sorted(redrives.keys() - set(again))
+        move_studies(
+            connection, again, StudyState.CLEANSED, chain, payload={"why": "verification mismatch"}
+        )
+        move_studies(
+            connection,
+            person,
+            StudyState.QUARANTINED,
+            chain,
+            payload={"why": "verification mismatch", "max_redrives": policy.max_redrives},
+        )
+        _count_redrives(connection, wave_id, again, redrives)
+        state = _wave_state(connection, wave_id)
+        if state:
+            connection.execute(
+                update(schema.wave)
+                .where(schema.wave.c.wave_id == wave_id)
+                .values(state=state, updated_at=utc_now())
+            )
+    return Settlement(wave_id, len(again), len(person))
+
+
+def _redrives_of_mismatched(connection: Connection, wave_id: str) -> dict[str, int]:
+    study, attempt = schema.study.c, schema.attempt.c
+    rows = connection.execute(
+        select(study.study_instance_uid, func.count(attempt.attempt_id))
+        .select_from(schema.study)
+        .outerjoin(
+            schema.attempt,
+            (attempt.study_instance_uid == study.study_instance_uid)
+            & (attempt.phase == REDRIVE_PHASE),
+        )
+        .where(study.wave_id == wave_id, study.state == StudyState.MISMATCHED.value)
+        .group_by(study.study_instance_uid)
+        .order_by(study.study_instance_uid)
+    )
+    return {uid: int(count) for uid, count in rows}
+
+
+def _healing(connection: Connection, wave_id: str) -> set[str]:
+    """Return the mismatched studies whose last verdict a new transfer may heal."""
+    study, verdict = schema.study.c, schema.verification.c
+    latest = (
+        select(func.max(verdict.verification_id))
+        .where(verdict.study_instance_uid == study.study_instance_uid)
+        .correlate(schema.study)
+        .scalar_subquery()
+    )
+    return set(
+        connection.scalars(
+            select(study.study_instance_uid)
+            .join(schema.verification, verdict.verification_id == latest)
+            .where(
+                study.wave_id == wave_id,
+                study.state == StudyState.MISMATCHED.value,
+                verdict.outcome == Outcome.MISMATCHED.value,
+            )
+        )
+    )
+
+
+def _count_redrives(
+    connection: Connection, wave_id: str, uids: Sequence[str], before: dict[str, int]
+) -> None:
+    now = utc_now()
+    rows = [
+        {
+            "study_instance_uid": uid,
+            "phase": REDRIVE_PHASE,
+            "wave_id": wave_id,
+            "number": before[uid] + 1,
+            "started_at": now,
+            "ended_at": now,
+            "outcome": "requested",
+            "reason": "verification mismatch",
+        }
+        for uid in uids
+    ]
+    if rows:
+        connection.execute(insert(schema.attempt), rows)
+
+
+def _wave_state(connection: Connection, wave_id: str) -> str:
+    """Return the wave's new state: back to cleansed, verified, or "" for no change."""
+    table = schema.study.c
+    states = set(connection.scalars(select(table.state).where(table.wave_id == wave_id).distinct()))
+    if StudyState.CLEANSED.value in states:
+        return StudyState.CLEANSED.value
+    settled = {s.value for s in (StudyState.VERIFIED, StudyState.EXCLUDED, StudyState.QUARANTINED)}
+    return StudyState.VERIFIED.value if states <= settled else ""

@@ -1,0 +1,193 @@
+"""A shard verified study by study, each verdict recorded before the next study begins."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, insert
+
+from dicom_migration.archive import ImageArchive
+from dicom_migration.cloud import CloudStore
+from dicom_migration.errors import PermanentError, ReasonCode, TransientError
+from dicom_migration.ledger import (
+    EventChain,
+    Ledger,
+    StudyState,
+    move_studies,
+    note_exceptions,
+    resolve_exceptions,
+    schema,
+    utc_now,
+)
+from dicom_migration.policies.verification import VerificationPolicy
+from dicom_migration.verification.claims import Shard, StudyClaim, claims_of
+from dicom_migration.verification.findings import (
+    PHASE,
+    Finding,
+    Outcome,
+    Remedy,
+    StudyVerdict,
+    exception_notes,
+)
+from dicom_migration.verification.study import verify_study
+
+#: Studies in a row without an answer after which the shard waits for its retry.
+GIVE_UP_AFTER = 3
+#: Refusals that concern every study alike: the shard stops instead of blaming each of them.
+_EVERYBODY = frozenset(
+    {
+        ReasonCode.CONFIGURATION_INVALID,
+        ReasonCode.SOURCE_REJECTED,
+        ReasonCode.TARGET_MISSING,
+        ReasonCode.TARGET_REJECTED,
+    }
+)
+
+
+@dataclass(slots=True)
+class ShardSummary:
+    """Counts of one shard; `bytes_read` in bytes."""
+
+    wave_id: str
+    shard: int
+    outcomes: Counter[str] = field(default_factory=Counter)
+    objects_read: int = 0
+    bytes_read: int = 0
+
+    def as_dict(self) -> dict[str, str | int]:
+        """Return the summary as it travels between tasks."""
+        return {
+            "wave_id": self.wave_id,
+            "shard": self.shard,
+            **{outcome.value: self.outcomes[outcome] for outcome in Outcome},
+            "objects_read": self.objects_read,
+            "bytes_read": self.bytes_read,
+        }
+
+
+def verify_shard(
+    archive: ImageArchive,
+    store: CloudStore,
+    ledger: Ledger,
+    shard: Shard,
+    policy: VerificationPolicy,
+) -> ShardSummary:
+    """Verify the studies of a shard that await it; what was done before is not done again.
+
+    Raises
+    ------
+    TransientError
+        Some studies got no answer; all others are recorded, and a retry resumes with the rest.
+    PermanentError
+        Source or store refuse us altogether.
+    """
+    with ledger.read() as connection:
+        claims = claims_of(connection, shard)
+    summary = ShardSummary(shard.wave_id, shard.number)
+    unanswered, in_a_row = 0, 0
+    last: TransientError | None = None
+    with ThreadPoolExecutor(policy.read_threads, thread_name_prefix="read-back") as pool:
+        for claim in claims:
+            try:
+                verdict = _verdict(archive, store, claim, policy, pool)
+            except TransientError as error:
+                last, unanswered, in_a_row = error, unanswered + 1, in_a_row + 1
+                if in_a_row >= GIVE_UP_AFTER:
+                    break
+                continue
+            in_a_row = 0
+            with ledger.write() as connection:
+                record_verdict(connection, verdict, claim.wave_id, EventChain(shard.chain), policy)
+            summary.outcomes[verdict.outcome] += 1
+            summary.objects_read += verdict.objects_read
+            summary.bytes_read += verdict.bytes_read
+    if last is not None:
+        raise TransientError(
+            f"{unanswered} studies of wave {shard.wave_id} got no answer; the last: {last.message}",
+            reason=last.reason,
+            next_step=last.next_step or "Let the task retry; verified studies are not read again.",
+        )
+    return summary
+
+
+def record_verdict(
+    connection: Connection,
+    verdict: StudyVerdict,
+    wave_id: str,
+    chain: EventChain,
+    policy: VerificationPolicy,
+) -> None:
+    """Write a verdict, its exceptions, and the study's new state, in the caller's transaction."""
+    uid = verdict.study_instance_uid
+    connection.execute(
+        insert(schema.verification).values(
+            study_instance_uid=uid,
+            wave_id=wave_id,
+            verified_at=utc_now(),
+            method=verdict.method,
+            source_instances=verdict.source_instances,
+            received_instances=verdict.received_instances,
+            manifest_instances=verdict.manifest_instances,
+            cloud_instances=verdict.cloud_instances,
+            objects_read=verdict.objects_read,
+            bytes_read=verdict.bytes_read,
+            outcome=verdict.outcome.value,
+            reason=verdict.reason,
+        )
+    )
+    verified = verdict.outcome is Outcome.VERIFIED
+    if verified:
+        resolve_exceptions(
+            connection,
+            chain,
+            study_instance_uid=uid,
+            phase=PHASE,
+            resolved_by="verification",
+            resolution="verified",
+        )
+    note_exceptions(connection, exception_notes(verdict, policy.max_notes_per_study), chain)
+    counts: dict[str, object] = {
+        "source": verdict.source_instances,
+        "received": verdict.received_instances,
+        "manifest": verdict.manifest_instances,
+        "cloud": verdict.cloud_instances,
+        "read": verdict.objects_read,
+        "attested": verdict.objects_attested,
+        "method": verdict.method,
+        "reason": verdict.reason,
+    }
+    move_studies(
+        connection,
+        [uid],
+        StudyState.VERIFIED if verified else StudyState.MISMATCHED,
+        chain,
+        payload=counts,
+        verified_instances=verdict.cloud_instances if verified else 0,
+    )
+
+
+def _verdict(
+    archive: ImageArchive,
+    store: CloudStore,
+    claim: StudyClaim,
+    policy: VerificationPolicy,
+    pool: ThreadPoolExecutor,
+) -> StudyVerdict:
+    """Return the verdict; a refusal that concerns this study alone becomes one."""
+    try:
+        return verify_study(archive, store, claim, policy, pool)
+    except PermanentError as error:
+        if error.reason in _EVERYBODY:
+            raise
+        finding = Finding(error.reason, Remedy.DECIDE, error.message, error.next_step)
+        return StudyVerdict(
+            study_instance_uid=claim.study_instance_uid,
+            method=policy.read_back.label,
+            source_instances=0,
+            received_instances=claim.received_instances,
+            manifest_instances=0,
+            cloud_instances=0,
+            findings=(finding,),
+        )

@@ -1,0 +1,94 @@
+"""One study verified: source now, receipt, manifest and cloud, and every object read back."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+
+from dicom_migration.archive import ImageArchive, InstanceRecord
+from dicom_migration.cloud import CloudStore
+from dicom_migration.errors import PermanentError, ReasonCode
+from dicom_migration.policies.verification import VerificationPolicy
+from dicom_migration.verification.claims import StudyClaim
+from dicom_migration.verification.comparison import Witnesses, compare
+from dicom_migration.verification.findings import Finding, Remedy, StudyVerdict, first_of
+from dicom_migration.verification.manifests import foreign_rows, manifest_rows
+from dicom_migration.verification.readback import read_back
+
+
+def verify_study(
+    archive: ImageArchive,
+    store: CloudStore,
+    claim: StudyClaim,
+    policy: VerificationPolicy,
+    pool: Executor,
+) -> StudyVerdict:
+    """Compare the four witnesses of a study and read its objects back.
+
+    Nothing is written anywhere: the verdict is recorded by the caller.
+
+    Parameters
+    ----------
+    pool
+        Threads that read objects; shared by the studies of a shard.
+
+    Raises
+    ------
+    TransientError
+        The source or the store did not answer: there is no verdict.
+    PermanentError
+        One of them refuses us; not a fault of the study.
+    """
+    uid = claim.study_instance_uid
+    source = _unique(tuple(archive.find_instances(uid)))
+    objects = {stored.key: stored for stored in store.list(f"studies/{uid}/")}
+    try:
+        rows = manifest_rows(store, claim)
+    except PermanentError as error:
+        if error.reason is not ReasonCode.MANIFEST_CORRUPT:
+            raise
+        return _without_manifest(claim, len(source), policy, error.message)
+    if foreign_rows(rows, claim):
+        return _without_manifest(claim, len(source), policy, "It lists rows of another study.")
+    witnesses = Witnesses(claim, source, rows, objects)
+    differences = compare(witnesses)
+    broken = {f.sop_instance_uid for f in differences if f.reason is ReasonCode.OBJECT_CORRUPT}
+    readable = [r for r in rows if r.object_key in objects and r.sop_instance_uid not in broken]
+    result = read_back(store, readable, objects, policy, pool)
+    return StudyVerdict(
+        study_instance_uid=uid,
+        method=policy.read_back.label,
+        source_instances=len(source),
+        received_instances=claim.received_instances,
+        manifest_instances=len(rows),
+        cloud_instances=len(witnesses.present),
+        objects_read=result.objects_read,
+        objects_attested=result.objects_attested,
+        bytes_read=result.bytes_read,
+        findings=first_of([*differences, *result.findings]),
+    )
+
+
+def _unique(records: tuple[InstanceRecord, ...]) -> tuple[InstanceRecord, ...]:
+    # A source may return the same instance twice.
+    return tuple({record.sop_instance_uid: record for record in records}.values())
+
+
+def _without_manifest(
+    claim: StudyClaim, source_instances: int, policy: VerificationPolicy, detail: str
+) -> StudyVerdict:
+    return StudyVerdict(
+        study_instance_uid=claim.study_instance_uid,
+        method=policy.read_back.label,
+        source_instances=source_instances,
+        received_instances=claim.received_instances,
+        manifest_instances=0,
+        cloud_instances=0,
+        findings=(
+            Finding(
+                ReasonCode.MANIFEST_CORRUPT,
+                Remedy.RETRANSFER,
+                detail,
+                "Nothing: the study is transferred again by itself.",
+            ),
+        ),
+    )
