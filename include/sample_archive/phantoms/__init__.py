@@ -1,0 +1,1 @@
+"""Pixel data that looks like anatomy: enough structure to compress, window and compare."""
