@@ -18,7 +18,7 @@ LOOK_SECONDS = 1.0
 ACTIVE = ("queued", "running")
 
 
-class MigrationFailed(RuntimeError):
+class MigrationFailedError(RuntimeError):
     """A DAG run failed; the message holds the end of the failed tasks' logs."""
 
 
@@ -46,7 +46,7 @@ class Watch:
 
         Raises
         ------
-        MigrationFailed
+        MigrationFailedError
             A run failed, or `timeout_s` seconds have passed.
         """
         deadline = time.monotonic() + timeout_s
@@ -56,7 +56,7 @@ class Watch:
             for dag, dag_runs in runs.items():
                 for run in dag_runs:
                     if run["state"] == "failed":
-                        raise MigrationFailed(self._failure(dag, run["dag_run_id"]))
+                        raise MigrationFailedError(self._failure(dag, run["dag_run_id"]))
             for approval in self._api.pending_approvals():
                 self._approve(approval)
             counts, transferred = self._ledger_facts()
@@ -64,7 +64,7 @@ class Watch:
             if self._is_done(runs, counts):
                 return
             time.sleep(LOOK_SECONDS)  # between two looks at the condition
-        raise MigrationFailed(f"The migration was not done after {timeout_s:.0f} s.")
+        raise MigrationFailedError(f"The migration was not done after {timeout_s:.0f} s.")
 
     def _approve(self, approval: dict[str, Any]) -> None:
         self._api.approve(approval)
