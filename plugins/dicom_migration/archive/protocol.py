@@ -205,9 +205,7 @@ class ImageArchive(Protocol):
             The source refuses the operation.
         """
 
-    def retrieve_instance(
-        self, instance: InstanceRecord, sink: InstanceSink
-    ) -> RetrieveOutcome:
+    def retrieve_instance(self, instance: InstanceRecord, sink: InstanceSink) -> RetrieveOutcome:
         """Deliver one instance to `sink`."""
 
     def close(self) -> None:

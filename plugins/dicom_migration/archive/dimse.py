@@ -1,0 +1,169 @@
+"""The DIMSE adapter: a PACS or VNA that speaks Study Root query/retrieve.
+
+Source: DICOM PS3.4 Annex C (query/retrieve service class).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from dicom_migration.archive import dimse_query, records
+from dicom_migration.archive.dimse_check import check_source
+from dicom_migration.archive.dimse_get import retrieve_by_get
+from dicom_migration.archive.dimse_move import retrieve_by_move
+from dicom_migration.archive.dimse_queries import QueryAssociations
+from dicom_migration.archive.dimse_retrieve import RetrieveTarget
+from dicom_migration.archive.dimse_settings import DimseSettings, TlsSettings
+from dicom_migration.archive.instance_receiver import InstanceReceiver
+from dicom_migration.archive.presentation_contexts import likely_sop_classes
+from dicom_migration.archive.protocol import (
+    ArchiveCheck,
+    InstanceRecord,
+    InstanceSink,
+    RetrieveOutcome,
+    SeriesRecord,
+    StudyQuery,
+    StudyRecord,
+)
+from dicom_migration.uids import checked_uid
+
+__all__ = ["DimseArchive", "DimseSettings", "TlsSettings"]
+
+log = logging.getLogger(__name__)
+
+
+class DimseArchive:
+    """An :class:`~dicom_migration.archive.protocol.ImageArchive` over DIMSE.
+
+    Not for use from several threads at once. Every call may raise ``TransientError`` (no
+    connection, rejected for the moment, aborted, silent) and ``PermanentError`` (rejected for
+    good, operation refused); messages name the AE title and the study UID, never a patient.
+
+    Parameters
+    ----------
+    settings
+        The source and how to talk to it.
+    """
+
+    def __init__(self, settings: DimseSettings) -> None:
+        self.settings = settings
+        self.name = f"dimse:{settings.called_ae_title}"
+        self._queries = QueryAssociations(settings)
+
+    def check(self) -> ArchiveCheck:
+        """Send a C-ECHO and tell what the source accepts."""
+        return check_source(self.settings)
+
+    def find_studies(self, query: StudyQuery) -> Iterator[StudyRecord]:
+        """Yield the studies of a date range, or those asked for by UID, one query each.
+
+        What a source answers to a date range is not filtered again: it may hold dates in forms
+        that it alone understands, and a study dropped here would be lost.
+        """
+        uids = tuple(checked_uid(uid, "Study Instance UID") for uid in query.study_instance_uids)
+        nameless = 0
+        for uid in uids or ("",):
+            for answer in self._queries.find(dimse_query.study_keys(query, uid)):
+                record = records.study_record(answer)
+                if record.study_instance_uid:
+                    yield record
+                else:
+                    nameless += 1
+        self._report_nameless(nameless, "studies")
+
+    def find_series(self, study_instance_uid: str) -> Iterator[SeriesRecord]:
+        """Yield the series of one study."""
+        nameless = 0
+        for answer in self._queries.find(dimse_query.series_keys(study_instance_uid)):
+            record = records.series_record(answer, study_instance_uid)
+            if record.series_instance_uid:
+                yield record
+            else:
+                nameless += 1
+        self._report_nameless(nameless, "series")
+
+    def find_instances(
+        self, study_instance_uid: str, series_instance_uid: str | None = None
+    ) -> Iterator[InstanceRecord]:
+        """Yield the instances, series by series: few sources match a whole study at image level.
+
+        (Relational queries are an extension that has to be negotiated, PS3.4 section C.5.)
+        """
+        if series_instance_uid is None:
+            series = {record.series_instance_uid for record in self.find_series(study_instance_uid)}
+        else:
+            series = {series_instance_uid}
+        nameless = 0
+        for uid in sorted(series):
+            for answer in self._queries.find(dimse_query.instance_keys(study_instance_uid, uid)):
+                record = records.instance_record(answer, study_instance_uid, uid)
+                if record.sop_instance_uid:
+                    yield record
+                else:
+                    nameless += 1
+        self._report_nameless(nameless, "instances")
+
+    def retrieve_study(
+        self,
+        study_instance_uid: str,
+        sink: InstanceSink,
+        expected: tuple[InstanceRecord, ...] = (),
+    ) -> RetrieveOutcome:
+        """Deliver all instances of a study by the configured method."""
+        return self._retrieve(RetrieveTarget(study_instance_uid), sink, expected)
+
+    def retrieve_instance(self, instance: InstanceRecord, sink: InstanceSink) -> RetrieveOutcome:
+        """Deliver one instance by the configured method."""
+        target = RetrieveTarget(
+            instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid
+        )
+        return self._retrieve(target, sink, (instance,))
+
+    def close(self) -> None:
+        """Release the association kept for queries; safe to call twice."""
+        self._queries.close()
+
+    def __enter__(self) -> Self:
+        """Use as a context manager."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def _retrieve(
+        self, target: RetrieveTarget, sink: InstanceSink, expected: tuple[InstanceRecord, ...]
+    ) -> RetrieveOutcome:
+        if self.settings.retrieve_method == "C-GET":
+            receiver = InstanceReceiver(sink)
+            classes = self._sop_classes(target, expected)
+            retrieve_by_get(self.settings, target, receiver, expected, classes)
+        else:
+            # Other senders may know our landing: what was not asked for is not let in.
+            only = frozenset(record.sop_instance_uid for record in expected) or None
+            receiver = InstanceReceiver(sink, only)
+            retrieve_by_move(self.settings, target, receiver, expected)
+        return receiver.outcome
+
+    def _sop_classes(
+        self, target: RetrieveTarget, expected: tuple[InstanceRecord, ...]
+    ) -> tuple[str, ...]:
+        """Return the SOP classes to negotiate: known from `expected`, or guessed by modality."""
+        known = tuple(dict.fromkeys(record.sop_class_uid for record in expected))
+        if known and all(known):
+            return known
+        series = self.find_series(target.study_instance_uid)
+        guessed = likely_sop_classes(sorted({record.modality for record in series}))
+        return tuple(dict.fromkeys([*filter(None, known), *guessed]))
+
+    def _report_nameless(self, count: int, what: str) -> None:
+        if count:
+            log.warning("%s reported %d %s without a UID", self.settings.peer, count, what)
