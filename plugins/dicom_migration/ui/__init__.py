@@ -1,0 +1,1 @@
+"""What the project adds to Airflow's own pages."""
