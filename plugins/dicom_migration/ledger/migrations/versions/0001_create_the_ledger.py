@@ -311,7 +311,7 @@ def upgrade() -> None:
         sa.Column("storage_class", sa.String(length=32), server_default="", nullable=False),
         sa.Column("wave_id", sa.String(length=64), server_default="", nullable=False),
         sa.Column("shard", sa.Integer(), nullable=True),
-        sa.Column("purge_candidate", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("purge_candidate", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("purge_rule", sa.Text(), server_default="", nullable=False),
         sa.Column("received_instances", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("stored_instances", sa.BigInteger(), server_default="0", nullable=False),
