@@ -1,1 +1,19 @@
-"""Field completeness: Great Expectations suites, run once per batch, told without values."""
+"""Judging data with Great Expectations: suites are JSON, results are counts and identifiers."""
+
+from dicom_migration.quality.judging import judge_frame, judge_query
+from dicom_migration.quality.results import Finding, QualityResult
+from dicom_migration.quality.storing import store_results, stored_report
+from dicom_migration.quality.suites import Suite, load_suite, suite_names, suites_hash
+
+__all__ = [
+    "Finding",
+    "QualityResult",
+    "Suite",
+    "judge_frame",
+    "judge_query",
+    "load_suite",
+    "store_results",
+    "stored_report",
+    "suite_names",
+    "suites_hash",
+]

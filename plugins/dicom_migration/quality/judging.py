@@ -1,0 +1,162 @@
+"""Judging rows by a suite with Great Expectations, in memory or inside the database.
+
+Importing Great Expectations takes seconds: it happens in the functions, never when a DAG is
+parsed, and one call judges a whole batch, never a study.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dicom_migration.errors import PermanentError, ReasonCode
+from dicom_migration.quality.results import Finding, QualityResult
+from dicom_migration.quality.suites import ExpectationSpec, Suite, load_suite
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from dicom_migration.ledger import Ledger
+
+
+def judge_frame(frame: DataFrame, suite_name: str, keys: Sequence[str] = ()) -> QualityResult:
+    """Judge the rows of a data frame.
+
+    Parameters
+    ----------
+    keys
+        Columns that identify a row; the findings then name the failing rows by them.
+
+    Raises
+    ------
+    PermanentError
+        With reason ``policy_invalid`` when the suite is malformed or does not fit the columns.
+    """
+    suite = load_suite(suite_name)
+    if suite.modalities:
+        frame = frame[frame["modality"].isin(suite.modalities)]
+    if frame.empty:
+        return _nothing_judged(suite)
+    context = _context()
+    asset = context.data_sources.add_pandas("frame").add_dataframe_asset("rows")
+    batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
+    return _judge(batch, suite, keys, len(frame))
+
+
+def judge_query(
+    ledger: Ledger, query: str, suite_name: str, keys: Sequence[str] = ()
+) -> QualityResult:
+    """Judge the rows of a SQL query inside the ledger's database; see :func:`judge_frame`."""
+    suite = load_suite(suite_name)
+    with ledger.read() as connection:
+        rows = int(
+            connection.exec_driver_sql(f"SELECT count(*) FROM ({query}) AS judged").scalar_one()  # noqa: S608
+        )
+    if not rows:
+        return _nothing_judged(suite)
+    context = _context()
+    add = context.data_sources.add_sqlite if ledger.is_sqlite else context.data_sources.add_postgres
+    asset = add("ledger", connection_string=ledger.url).add_query_asset("rows", query=query)
+    batch = asset.add_batch_definition_whole_table("all").get_batch()
+    return _judge(batch, suite, keys, rows)
+
+
+def _context() -> Any:
+    """Return a context that keeps nothing, draws nothing and tells nobody."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    warnings.filterwarnings("ignore", module=r"great_expectations\..*")
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
+    return context
+
+
+def _judge(batch: Any, suite: Suite, keys: Sequence[str], rows: int) -> QualityResult:
+    import great_expectations as gx
+    from great_expectations.exceptions import GreatExpectationsError
+
+    expectations = [
+        {
+            "type": spec.type,
+            "kwargs": spec.kwargs,
+            "severity": spec.severity,
+            "meta": {"position": position},
+        }
+        for position, spec in enumerate(suite.expectations)
+    ]
+    form: dict[str, Any] = {"result_format": "SUMMARY", "partial_unexpected_count": 0}
+    if keys:
+        form = {
+            "result_format": "COMPLETE",
+            "unexpected_index_column_names": list(keys),
+            "return_unexpected_index_query": False,
+        }
+    try:
+        built = gx.ExpectationSuite(name=suite.name, expectations=expectations)
+    except (GreatExpectationsError, ValueError) as error:  # ValueError: pydantic's too
+        raise _misfit(suite, type(error).__name__) from None
+    outcome = batch.validate(built, result_format=form)
+    findings = {}
+    for result in outcome.results:
+        position = int(result.expectation_config.meta["position"])
+        findings[position] = _finding(suite, suite.expectations[position], result, keys)
+    ordered = tuple(findings[position] for position in sorted(findings))
+    return QualityResult(suite.name, rows, ordered)
+
+
+def _finding(suite: Suite, spec: ExpectationSpec, result: Any, keys: Sequence[str]) -> Finding:
+    outcome = result.result
+    if "element_count" not in outcome and "observed_value" not in outcome:
+        raise _misfit(suite, f"{spec.type} of {_columns(spec)} could not be evaluated")
+    return Finding(
+        title=spec.meta.title,
+        expectation=spec.type,
+        columns=_columns(spec),
+        reason_code=spec.meta.reason_code.value,
+        severity=spec.severity,
+        evaluated=int(outcome.get("element_count", 1)),
+        unexpected=int(outcome.get("unexpected_count", 0 if result.success else 1)),
+        success=bool(result.success),
+        suggested_fix=spec.meta.suggested_fix,
+        keys=tuple(
+            tuple(str(row[key]) for key in keys)
+            for row in outcome.get("unexpected_index_list") or ()
+        ),
+    )
+
+
+def _columns(spec: ExpectationSpec) -> str:
+    named = [spec.kwargs[key] for key in ("column", "column_A", "column_B") if key in spec.kwargs]
+    return ", ".join(map(str, named or spec.kwargs.get("column_list", ())))
+
+
+def _nothing_judged(suite: Suite) -> QualityResult:
+    findings = [
+        Finding(
+            title=spec.meta.title,
+            expectation=spec.type,
+            columns=_columns(spec),
+            reason_code=spec.meta.reason_code.value,
+            severity=spec.severity,
+            evaluated=0,
+            unexpected=0,
+            success=True,
+            suggested_fix=spec.meta.suggested_fix,
+        )
+        for spec in suite.expectations
+    ]
+    return QualityResult(suite.name, 0, tuple(findings))
+
+
+def _misfit(suite: Suite, problem: str) -> PermanentError:
+    return PermanentError(
+        f"Expectation suite refused: {suite.name}.json, {problem}.",
+        reason=ReasonCode.POLICY_INVALID,
+        next_step="Compare its types and columns with docs and correct it in include/expectations.",
+    )
