@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, select
 
@@ -13,7 +15,12 @@ from dicom_migration.ledger import EventChain, ExceptionNote, Ledger, note_excep
 from dicom_migration.policies.slas import SlaPolicy, SlaRule
 from dicom_migration.retrieval.statistics import PERCENTILES, Estimate, estimate
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 PHASE = "retrieval"
+#: Columns of the frame that the expectation suite judges; seconds are finite.
+ROW_COLUMNS = ["rule", "side", "operation", "percentile", "seconds", "limit_seconds", "n"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,7 @@ class RuleResult:
         }
 
     def told(self) -> str:
-        """Return the result as one line."""
+        """Return the result as one line without PHI."""
         rule, measured = self.rule, self.estimate
         return (
             f"{rule.name}: p{rule.percentile:g} of {rule.operation} on {rule.side} "
@@ -124,6 +131,20 @@ def judge_rules(samples: Sequence[Sample], policy: SlaPolicy) -> list[RuleResult
         values = [sample.seconds for sample in samples if _fits(sample, rule)]
         results.append(RuleResult(rule, _estimate(values, rule.percentile, policy)))
     return results
+
+
+def rules_frame(results: Sequence[RuleResult]) -> DataFrame:
+    """Return the rules that were measured as rows for the expectation suite."""
+    from pandas import DataFrame
+
+    measured = [result.as_row() for result in results if result.estimate.n]
+    return DataFrame(measured, columns=ROW_COLUMNS)
+
+
+def outcome_counts(results: Sequence[RuleResult]) -> dict[str, int]:
+    """Return how many promises were kept, breached and not measured."""
+    counts = Counter(result.outcome for result in results)
+    return {name: counts[name] for name in ("kept", "breached", "not measured")}
 
 
 def record_breaches(ledger: Ledger, results: Sequence[RuleResult], benchmark_id: str) -> int:

@@ -16,11 +16,16 @@ REDRIVE_PHASE = "redrive"
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How many studies of a wave go back to transfer, and how many to a person."""
+    """How many studies of a wave go back to transfer, and how many to a person.
+
+    `awaits_transfer`: the wave holds studies to transfer, of this settlement or of an earlier
+    one whose transfer was never started.
+    """
 
     wave_id: str
     redriven: int
     quarantined: int
+    awaits_transfer: bool
 
 
 def settle_mismatches(ledger: Ledger, wave_id: str, policy: VerificationPolicy) -> Settlement:
@@ -54,7 +59,9 @@ def settle_mismatches(ledger: Ledger, wave_id: str, policy: VerificationPolicy) 
                 .where(schema.wave.c.wave_id == wave_id)
                 .values(state=state, updated_at=utc_now())
             )
-    return Settlement(wave_id, len(again), len(person))
+    return Settlement(
+        wave_id, len(again), len(person), awaits_transfer=state == StudyState.CLEANSED.value
+    )
 
 
 def _redrives_of_mismatched(connection: Connection, wave_id: str) -> dict[str, int]:

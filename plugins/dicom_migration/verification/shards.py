@@ -13,6 +13,7 @@ from dicom_migration.cloud import CloudStore
 from dicom_migration.errors import PermanentError, ReasonCode, TransientError
 from dicom_migration.ledger import (
     EventChain,
+    ExceptionNote,
     Ledger,
     StudyState,
     move_studies,
@@ -55,6 +56,13 @@ class ShardSummary:
     outcomes: Counter[str] = field(default_factory=Counter)
     objects_read: int = 0
     bytes_read: int = 0
+    unanswered: int = 0
+
+    def add(self, verdict: StudyVerdict) -> None:
+        """Count one verdict."""
+        self.outcomes[verdict.outcome] += 1
+        self.objects_read += verdict.objects_read
+        self.bytes_read += verdict.bytes_read
 
     def as_dict(self) -> dict[str, str | int]:
         """Return the summary as it travels between tasks."""
@@ -62,6 +70,7 @@ class ShardSummary:
             "wave_id": self.wave_id,
             "shard": self.shard,
             **{outcome.value: self.outcomes[outcome] for outcome in Outcome},
+            "unanswered": self.unanswered,
             "objects_read": self.objects_read,
             "bytes_read": self.bytes_read,
         }
@@ -73,8 +82,13 @@ def verify_shard(
     ledger: Ledger,
     shard: Shard,
     policy: VerificationPolicy,
+    *,
+    last_try: bool = False,
 ) -> ShardSummary:
     """Verify the studies of a shard that await it; what was done before is not done again.
+
+    On the `last_try` single studies that get no answer are left ``transferred`` with an
+    exception, so that the rest of the wave goes on.
 
     Raises
     ------
@@ -86,29 +100,35 @@ def verify_shard(
     with ledger.read() as connection:
         claims = claims_of(connection, shard)
     summary = ShardSummary(shard.wave_id, shard.number)
-    unanswered, in_a_row = 0, 0
-    last: TransientError | None = None
+    chain = EventChain(shard.chain)
+    unanswered: dict[str, TransientError] = {}
+    in_a_row = 0
     with ThreadPoolExecutor(policy.read_threads, thread_name_prefix="read-back") as pool:
         for claim in claims:
             try:
                 verdict = _verdict(archive, store, claim, policy, pool)
             except TransientError as error:
-                last, unanswered, in_a_row = error, unanswered + 1, in_a_row + 1
+                unanswered[claim.study_instance_uid] = error
+                in_a_row += 1
                 if in_a_row >= GIVE_UP_AFTER:
-                    break
+                    raise _unfinished(shard, unanswered) from error
                 continue
             in_a_row = 0
             with ledger.write() as connection:
-                record_verdict(connection, verdict, claim.wave_id, EventChain(shard.chain), policy)
-            summary.outcomes[verdict.outcome] += 1
-            summary.objects_read += verdict.objects_read
-            summary.bytes_read += verdict.bytes_read
-    if last is not None:
-        raise TransientError(
-            f"{unanswered} studies of wave {shard.wave_id} got no answer; the last: {last.message}",
-            reason=last.reason,
-            next_step=last.next_step or "Let the task retry; verified studies are not read again.",
+                record_verdict(connection, verdict, claim.wave_id, chain, policy)
+            summary.add(verdict)
+    if unanswered and not last_try:
+        raise _unfinished(shard, unanswered)
+    with ledger.write() as connection:
+        note_exceptions(
+            connection,
+            [
+                ExceptionNote(e.reason, PHASE, uid, detail=e.message, suggested_fix=e.next_step)
+                for uid, e in unanswered.items()
+            ],
+            chain,
         )
+    summary.unanswered = len(unanswered)
     return summary
 
 
@@ -165,6 +185,16 @@ def record_verdict(
         chain,
         payload=counts,
         verified_instances=verdict.cloud_instances if verified else 0,
+    )
+
+
+def _unfinished(shard: Shard, unanswered: dict[str, TransientError]) -> TransientError:
+    last = list(unanswered.values())[-1]
+    return TransientError(
+        f"{len(unanswered)} studies of wave {shard.wave_id} got no answer; "
+        f"the last: {last.message}",
+        reason=last.reason,
+        next_step=last.next_step or "Let the task retry; verified studies are not read again.",
     )
 
 
