@@ -1,0 +1,209 @@
+"""Collecting header facts: what the files of a study really say, beside what the database says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert
+
+from dicom_migration.archive import ImageArchive, InstanceRecord
+from dicom_migration.archive.sinks import MemorySink
+from dicom_migration.datasets import parse_dataset
+from dicom_migration.errors import PermanentError, ReasonCode
+from dicom_migration.header_facts import read_header_facts
+from dicom_migration.ledger import (
+    EventChain,
+    ExceptionNote,
+    StudyState,
+    move_studies,
+    note_exceptions,
+    schema,
+)
+from dicom_migration.uids import is_valid_uid
+
+if TYPE_CHECKING:
+    from dicom_migration.ledger import Ledger
+    from dicom_migration.policies.cleansing import CleansingPolicy
+
+PHASE = "cleansing"
+
+
+@dataclass(slots=True)
+class CollectCounts:
+    """What collecting came across."""
+
+    studies: int = 0
+    headers: int = 0
+    quarantined: int = 0
+
+    def summary(self) -> dict[str, int]:
+        """Return it for XCom."""
+        return asdict(self)
+
+
+def collect_headers(
+    ledger: Ledger,
+    archive: ImageArchive,
+    wave_id: str,
+    study_uids: Sequence[str],
+    policy: CleansingPolicy,
+) -> CollectCounts:
+    """Read the headers of these studies into the ledger.
+
+    A study with an instance that cannot be retrieved or read is quarantined with an exception,
+    and the rest goes on.
+
+    Raises
+    ------
+    TransientError
+        The source broke off; the studies done so far are recorded.
+    """
+    counts = CollectCounts()
+    for uid in study_uids:
+        facts, notes = _read_study(archive, uid, policy)
+        _record(ledger, wave_id, uid, facts, notes)
+        counts.studies += 1
+        counts.headers += len(facts)
+        counts.quarantined += bool(notes)
+    return counts
+
+
+def _read_study(
+    archive: ImageArchive, uid: str, policy: CleansingPolicy
+) -> tuple[list[dict[str, Any]], list[ExceptionNote]]:
+    instances = list(archive.find_instances(uid))
+    if not instances:
+        return [], [_note(ReasonCode.STUDY_EMPTY, uid, "The source lists no instances of it.")]
+    facts, notes = [], []
+    for instance in _chosen(instances, policy):
+        try:
+            facts.append(_read_instance(archive, instance, policy))
+        except PermanentError as error:
+            notes.append(_note(error.reason, uid, error.message, instance, error.next_step))
+    return facts, notes
+
+
+def _chosen(
+    instances: Sequence[InstanceRecord], policy: CleansingPolicy
+) -> Iterator[InstanceRecord]:
+    ordered = sorted(instances, key=lambda item: (item.series_instance_uid, item.sop_instance_uid))
+    if policy.headers == "all":
+        yield from ordered
+        return
+    for _, members in groupby(ordered, key=lambda item: item.series_instance_uid):
+        yield next(members)
+
+
+def _read_instance(
+    archive: ImageArchive, instance: InstanceRecord, policy: CleansingPolicy
+) -> dict[str, Any]:
+    """Return one row of the table header_fact.
+
+    Raises
+    ------
+    PermanentError
+        The instance has no valid UID, is not delivered, is not readable, or is another one than
+        the source's database says.
+    """
+    for name, value in (
+        ("Series Instance UID", instance.series_instance_uid),
+        ("SOP Instance UID", instance.sop_instance_uid),
+    ):
+        if not is_valid_uid(value):
+            raise PermanentError(
+                f"The source reports a {name} that is none.",
+                reason=ReasonCode.UID_INVALID,
+                next_step="Correct the identifier at the source, or exclude the study.",
+            )
+    sink = MemorySink(max_bytes=policy.max_instance_mib * 1024 * 1024)
+    outcome = archive.retrieve_instance(instance, sink)
+    if not sink.instances:
+        told = outcome.failures[0].reason if outcome.failures else "nothing was delivered"
+        raise PermanentError(
+            f"Instance {instance.sop_instance_uid} cannot be retrieved: {told}.",
+            reason=ReasonCode.INSTANCE_MISSING,
+            next_step="Look for the file at the source; restore it, or exclude the study.",
+        )
+    identity, data = sink.instances[0]
+    dataset = parse_dataset(
+        data, identity.transfer_syntax_uid, sop_instance_uid=instance.sop_instance_uid
+    )
+    facts = read_header_facts(dataset)
+    _check_identifiers(dataset, instance)
+    return {
+        "study_instance_uid": instance.study_instance_uid,
+        "series_instance_uid": instance.series_instance_uid,
+        "sop_instance_uid": instance.sop_instance_uid,
+        "sop_class_uid": identity.sop_class_uid,
+        "transfer_syntax_uid": identity.transfer_syntax_uid,
+        **{key: _storable(value) for key, value in facts.items()},
+    }
+
+
+def _check_identifiers(dataset: Any, instance: InstanceRecord) -> None:
+    said = {
+        "StudyInstanceUID": instance.study_instance_uid,
+        "SeriesInstanceUID": instance.series_instance_uid,
+        "SOPInstanceUID": instance.sop_instance_uid,
+    }
+    for keyword, expected in said.items():
+        if str(dataset.get(keyword, "")).rstrip("\0 ") != expected:
+            raise PermanentError(
+                f"The {keyword} in the header of instance {instance.sop_instance_uid} is not the "
+                "one in the source's database.",
+                reason=ReasonCode.SOURCE_ANSWER_INVALID,
+                next_step="Find out at the source whether the study was merged or moved; correct "
+                "the database or the file there.",
+            )
+
+
+def _storable(value: str | int | None) -> str | int | None:
+    """Return text without what PostgreSQL refuses: NUL and lone surrogates."""
+    if not isinstance(value, str):
+        return value
+    return value.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _record(
+    ledger: Ledger,
+    wave_id: str,
+    uid: str,
+    facts: list[dict[str, Any]],
+    notes: list[ExceptionNote],
+) -> None:
+    chain = EventChain(f"cleansing/{wave_id}/{uid}")
+    table = schema.header_fact
+    with ledger.write() as connection:
+        connection.execute(delete(table).where(table.c.study_instance_uid == uid))
+        if facts:
+            unique = {row["sop_instance_uid"]: row for row in facts}
+            connection.execute(insert(table), list(unique.values()))
+        if notes:
+            note_exceptions(connection, notes, chain)
+            reasons = sorted({note.reason.value for note in notes})
+            move_studies(
+                connection, [uid], StudyState.QUARANTINED, chain, payload={"reasons": reasons}
+            )
+
+
+def _note(
+    reason: ReasonCode,
+    uid: str,
+    detail: str,
+    instance: InstanceRecord | None = None,
+    suggested_fix: str = "Look at the study at the source; restore it, or exclude it.",
+) -> ExceptionNote:
+    series = instance.series_instance_uid if instance else ""
+    sop = instance.sop_instance_uid if instance else ""
+    return ExceptionNote(
+        reason,
+        PHASE,
+        study_instance_uid=uid,
+        series_instance_uid=series if is_valid_uid(series) else "",
+        sop_instance_uid=sop if is_valid_uid(sop) else "",
+        detail=detail,
+        suggested_fix=suggested_fix,
+    )

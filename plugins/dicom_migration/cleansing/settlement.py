@@ -1,0 +1,143 @@
+"""Settling a wave: corrections approved, failing studies quarantined, all others cleansed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select, update
+
+from dicom_migration.cleansing.approval import require_approval
+from dicom_migration.cleansing.judging import Failure
+from dicom_migration.ledger import (
+    EventChain,
+    ExceptionNote,
+    StudyState,
+    move_studies,
+    note_exceptions,
+    schema,
+    utc_now,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from dicom_migration.ledger import Ledger
+
+PHASE = "cleansing"
+_STUDY, _WAVE, _CORRECTION = schema.study.c, schema.wave.c, schema.correction.c
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How many studies of the wave moved, and how it stands now."""
+
+    wave_id: str
+    cleansed: int
+    quarantined: int
+    corrections: int
+
+    def summary(self) -> dict[str, str | int]:
+        """Return it for XCom."""
+        return asdict(self)
+
+
+def settle_wave(
+    ledger: Ledger, wave_id: str, ruleset_sha256: str, failing: Mapping[str, Sequence[Failure]]
+) -> Settlement:
+    """Move every study of the wave that is planned; a second time changes nothing.
+
+    Raises
+    ------
+    PermanentError
+        With reason ``approval_missing`` when nobody approved these rules for the wave.
+    """
+    require_approval(ledger, wave_id, ruleset_sha256)
+    chain = EventChain(f"cleansing/{wave_id}")
+    with ledger.write() as connection:
+        planned = list(
+            connection.scalars(
+                select(_STUDY.study_instance_uid)
+                .where(_STUDY.wave_id == wave_id, _STUDY.state == StudyState.PLANNED.value)
+                .order_by(_STUDY.study_instance_uid)
+            )
+        )
+        read = set(
+            connection.scalars(
+                select(schema.header_fact.c.study_instance_uid)
+                .join(
+                    schema.study,
+                    _STUDY.study_instance_uid == schema.header_fact.c.study_instance_uid,
+                )
+                .where(_STUDY.wave_id == wave_id)
+                .distinct()
+            )
+        )
+        # A study whose headers were never read is left planned, and with it the wave.
+        kept_back = [uid for uid in planned if uid in failing]
+        good = [uid for uid in planned if uid not in failing and uid in read]
+        _quarantine(connection, kept_back, failing, chain)
+        move_studies(connection, good, StudyState.CLEANSED, chain, payload={"wave": wave_id})
+        _approve(connection, wave_id, ruleset_sha256)
+        if len(good) + len(kept_back) == len(planned):
+            connection.execute(
+                update(schema.wave)
+                .where(_WAVE.wave_id == wave_id, _WAVE.state == "planned")
+                .values(state="cleansed", updated_at=utc_now())
+            )
+        return _counted(connection, wave_id)
+
+
+def _quarantine(
+    connection: Connection,
+    uids: Sequence[str],
+    failing: Mapping[str, Sequence[Failure]],
+    chain: EventChain,
+) -> None:
+    notes = [
+        ExceptionNote(
+            failure.reason,
+            PHASE,
+            study_instance_uid=uid,
+            series_instance_uid=failure.series_instance_uid,
+            sop_instance_uid=failure.sop_instance_uid,
+            subject=failure.title[:128],
+            detail=f"Not met in {failure.headers} header(s): {failure.title}.",
+            suggested_fix=failure.suggested_fix,
+        )
+        for uid in uids
+        for failure in failing[uid]
+    ]
+    note_exceptions(connection, notes, chain)
+    move_studies(connection, uids, StudyState.QUARANTINED, chain, payload={"by": "expectations"})
+
+
+def _approve(connection: Connection, wave_id: str, ruleset_sha256: str) -> None:
+    connection.execute(
+        update(schema.correction)
+        .where(
+            _CORRECTION.wave_id == wave_id,
+            _CORRECTION.status == "proposed",
+            _CORRECTION.ruleset_sha256 == ruleset_sha256,
+        )
+        .values(status="approved", updated_at=utc_now())
+    )
+
+
+def _counted(connection: Connection, wave_id: str) -> Settlement:
+    states = list(connection.scalars(select(_STUDY.state).where(_STUDY.wave_id == wave_id)))
+    approved = list(
+        connection.scalars(
+            select(_CORRECTION.correction_id).where(
+                _CORRECTION.wave_id == wave_id, _CORRECTION.status == "approved"
+            )
+        )
+    )
+    return Settlement(
+        wave_id,
+        cleansed=states.count(StudyState.CLEANSED.value),
+        quarantined=states.count(StudyState.QUARANTINED.value),
+        corrections=len(approved),
+    )
