@@ -91,8 +91,7 @@ _DENIED = _Meaning(
 _NO_BUCKET = _Meaning(
     PermanentError,
     ReasonCode.TARGET_MISSING,
-    "Create bucket {bucket}, or correct service_config.s3.bucket_name of connection "
-    "{connection}.",
+    "Create bucket {bucket}, or correct service_config.s3.bucket_name of connection {connection}.",
 )
 _NO_OBJECT = _Meaning(
     PermanentError,
@@ -134,8 +133,7 @@ _RANGE = _Meaning(
 _CORRUPT = _Meaning(
     PermanentError,
     ReasonCode.OBJECT_CORRUPT,
-    "The bytes read do not match the store's checksum: read again, then transfer the study "
-    "again.",
+    "The bytes read do not match the store's checksum: read again, then transfer the study again.",
 )
 _DAMAGED = _Meaning(
     TransientError,
@@ -146,8 +144,7 @@ _DAMAGED = _Meaning(
 _TLS = _Meaning(
     PermanentError,
     ReasonCode.TARGET_REJECTED,
-    "Check the certificate of the endpoint, and `verify` (a CA bundle) of connection "
-    "{connection}.",
+    "Check the certificate of the endpoint, and `verify` (a CA bundle) of connection {connection}.",
 )
 _REFUSED = _Meaning(
     PermanentError,
@@ -162,12 +159,20 @@ _MISCONFIGURED = _Meaning(
 )
 
 _BY_CODE: dict[str, _Meaning] = {
-    **dict.fromkeys(("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded"), _BUSY),
-    **dict.fromkeys(("TooManyRequests", "TooManyRequestsException", "KMS.ThrottlingException"), _BUSY),
+    **dict.fromkeys(
+        ("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded"), _BUSY
+    ),
+    **dict.fromkeys(
+        ("TooManyRequests", "TooManyRequestsException", "KMS.ThrottlingException"), _BUSY
+    ),
     **dict.fromkeys(("InternalError", "ServiceUnavailable", "RequestTimeout", "503"), _FAILED),
     **dict.fromkeys(("ConditionalRequestConflict", "OperationAborted", "NoSuchUpload"), _RACE),
-    **dict.fromkeys(("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidClientTokenId"), _BAD_KEY),
-    **dict.fromkeys(("ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"), _EXPIRED),
+    **dict.fromkeys(
+        ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidClientTokenId"), _BAD_KEY
+    ),
+    **dict.fromkeys(
+        ("ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"), _EXPIRED
+    ),
     **dict.fromkeys(("AccessDenied", "AllAccessDisabled", "AccountProblem", "403"), _DENIED),
     **dict.fromkeys(("AuthorizationHeaderMalformed", "PermanentRedirect", "301"), _REGION),
     **dict.fromkeys(("NoSuchKey", "NoSuchVersion"), _NO_OBJECT),

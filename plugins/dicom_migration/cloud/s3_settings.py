@@ -22,7 +22,6 @@ MIN_PART_BYTES = 5 * MIB
 MAX_PART_BYTES = 5 * GIB
 MAX_SINGLE_PUT_BYTES = 5 * GIB
 MAX_PARTS = 10_000
-MAX_OBJECT_BYTES = 48_800 * GIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +41,9 @@ class S3Settings:
         whole object, so the threshold is high; its upper limit is the 5 GiB of PutObject.
     part_bytes
         Size of a part, 5 MiB to 5 GiB; one part is held in memory per upload.
-    in_memory_bytes
-        A file up to this size is read before it is sent, which saves the round trip of
-        ``Expect: 100-continue``; a larger one is streamed.
+    expect_continue_bytes
+        Only a body larger than this waits for ``100 Continue`` before it is sent. The wait
+        costs a round trip an object, and saves sending a body that S3 refuses anyway.
     max_pool_connections
         Connections kept open; at least the number of threads that share the store.
     connect_timeout, read_timeout
@@ -60,7 +59,7 @@ class S3Settings:
     server_side_encryption: str = ""
     multipart_threshold_bytes: int = GIB
     part_bytes: int = 64 * MIB
-    in_memory_bytes: int = 8 * MIB
+    expect_continue_bytes: int = 8 * MIB
     max_pool_connections: int = 16
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
@@ -77,7 +76,7 @@ class S3Settings:
                 0 <= self.multipart_threshold_bytes <= MAX_SINGLE_PUT_BYTES,
             ),
             ("part_bytes", MIN_PART_BYTES <= self.part_bytes <= MAX_PART_BYTES),
-            ("in_memory_bytes", self.in_memory_bytes >= 0),
+            ("expect_continue_bytes", self.expect_continue_bytes >= 0),
             ("max_pool_connections", self.max_pool_connections >= 1),
             ("connect_timeout", self.connect_timeout > 0),
             ("read_timeout", self.read_timeout > 0),
@@ -106,7 +105,8 @@ def client_config(settings: S3Settings) -> Config:
     from botocore.config import Config
 
     return Config(
-        retries={"mode": "standard", "max_attempts": settings.max_attempts},
+        # botocore's own "max_attempts" counts retries only, "total_max_attempts" all of them.
+        retries={"mode": "standard", "total_max_attempts": settings.max_attempts},
         connect_timeout=settings.connect_timeout,
         read_timeout=settings.read_timeout,
         max_pool_connections=settings.max_pool_connections,
