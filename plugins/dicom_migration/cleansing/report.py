@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -105,3 +105,24 @@ def _open_exceptions(ledger: Ledger, wave_id: str) -> dict[str, int]:
             )
         )
         return dict(sorted(Counter(reasons).items()))
+
+
+def approval_text(summary: Mapping[str, Any]) -> str:
+    """Return what an approver reads in Airflow (Markdown): the proposal in a few lines."""
+    return "\n".join(
+        (
+            f"**Wave {summary['wave_id']}**",
+            "",
+            f"- {summary['corrections']:,} corrections proposed by the rules",
+            f"- {summary['score_before']:.1%} of the judged values are as expected now, "
+            f"{summary['score_after']:.1%} with the corrections",
+            f"- {summary['kept_back']:,} studies still fail a critical expectation and will be "
+            "quarantined",
+            f"- {summary['identity_conflicts']:,} contradictions between studies are reported",
+            "",
+            f"Report: {summary['report_uri']}",
+            "",
+            f"Approving binds to the rules and suites `{summary['ruleset_sha256']}`, also for "
+            "later waves of the plan as long as they do not change.",
+        )
+    )

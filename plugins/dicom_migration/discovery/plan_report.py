@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dicom_migration.discovery.plan_figures import PlanFigures, plan_figures
 from dicom_migration.reporting import render_report
+from dicom_migration.units import human_bytes
 
 if TYPE_CHECKING:
     from dicom_migration.discovery.decisions import PlanPolicies
@@ -39,3 +40,27 @@ def report_plan(
         throughput=policies.strategy.throughput,
     )
     return html, figures
+
+
+def approval_text(plan: Plan, figures: PlanFigures, policies: PlanPolicies, report_uri: str) -> str:
+    """Return what an approver reads in Airflow (Markdown): the plan in a few lines."""
+    currency = policies.tiers.currency
+    exceptions = sum(figures.exceptions.values())
+    return "\n".join(
+        (
+            f"**Plan {plan.plan_id}**, strategy `{policies.strategy.strategy}`",
+            "",
+            f"- {plan.studies:,} studies, {plan.instances:,} instances, about "
+            f"{human_bytes(plan.bytes_estimated)}, in {plan.waves:,} waves",
+            f"- {plan.excluded:,} studies left out by named rules; "
+            f"{plan.purge_candidates:,} could be purged at the source",
+            f"- about {figures.days:.1f} days; {figures.month:,.2f} {currency} a month "
+            f"({figures.month_if_standard:,.2f} all in {policies.tiers.tiers[0].storage_class}), "
+            f"{figures.upload:,.2f} {currency} to upload",
+            f"- {exceptions:,} open exceptions",
+            "",
+            f"Report: {report_uri}",
+            "",
+            f"Approving binds to the content hash `{plan.content_sha256}`.",
+        )
+    )

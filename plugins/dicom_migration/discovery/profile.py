@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 SUITE = "inventory"
+#: What the judgement is kept under: the whole ledger, newest only.
+SUBJECT = "inventory"
 #: Empty text becomes NULL, so that "is present" is one expectation. Dates are told by their form
 #: here: SQLite has no regular expressions.
 PROFILE_QUERY = (

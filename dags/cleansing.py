@@ -1,0 +1,93 @@
+"""The cleansing DAG: wiring only."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Param
+
+from dicom_migration.operators.approval import StandingApprovalOperator
+from dicom_migration.operators.cleansing import (
+    CleansingPreflightOperator,
+    CollectHeadersOperator,
+    CutChunksOperator,
+    ProposeCorrectionsOperator,
+    RecordCorrectionsApprovalOperator,
+    SettleWaveOperator,
+)
+from dicom_migration.operators.defaults import (
+    APPROVED_PLAN,
+    CLEANSED_WAVE,
+    CLOUD_POOL,
+    DEFAULT_ARGS,
+    PACS_POOL,
+    VERIFIED_WAVE,
+)
+
+DOC = """
+### Cleansing: what the headers say, what is corrected, what a person must decide
+
+Runs by itself for the first wave when a plan is approved, and for the next wave when one has been
+verified; may be triggered by hand for one wave (`wave_id`). Reads headers at the source, changes
+nothing there and moves no image: corrections are applied by the transfer, on the way.
+
+**Needs** an approved plan, `include/cleansing/rules.yaml`, `include/expectations/header_*.json`,
+`include/policies/cleansing.yaml`. **Safe at any time:** pause, clear or kill.
+
+| Task | What it does, and what to do when it fails |
+|---|---|
+| `preflight` | Checks rules (each with its examples), suites and both ends; chooses the wave. `approval_missing`: approve a plan first. *Skipped*: no wave is left. |
+| `cut_chunks` | Deals the studies out to tasks. Fails only when the ledger does not answer. |
+| `collect_headers` | Reads one header a series. A study that cannot be read is quarantined with a reason code; the others go on. Fails when the source does not answer: clear it. |
+| `propose` | Applies the rules, judges before and after, publishes the report. Fails when a suite names a column that does not exist. |
+| `approve_corrections` | **Waits for a person** (Required Actions), unless the same rules and suites were approved for an earlier wave of the plan. Nobody answers in time: it fails, nothing is approved; clear it to ask again. *Reject*, change the rules, run again. |
+| `record_approval` | Writes name and hash into the ledger. Refuses when the rules changed since: clear from `propose`. |
+| `settle` | Studies become `cleansed`, or `quarantined` with their reasons; the transfer starts. `approval_missing`: rules or suites changed after the approval: clear from `propose`. |
+
+**A quarantined study** stands in the exceptions with a suggested fix (`docs/reason-codes.md`).
+"""
+
+_PROPOSAL = "ti.xcom_pull(task_ids='propose')"
+
+with DAG(
+    dag_id="cleansing",
+    dag_display_name="2 · Cleansing",
+    description="Judge a wave's headers, propose corrections, have them approved, settle",
+    doc_md=DOC,
+    schedule=(APPROVED_PLAN | VERIFIED_WAVE),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULT_ARGS,
+    tags=["image-migration", "execution"],
+    params={
+        "wave_id": Param(
+            None,
+            type=["null", "string"],
+            title="Wave",
+            description="One wave, for example P1a2b3c4d5-W0001. Empty: the next planned wave of "
+            "an approved plan.",
+        ),
+    },
+):
+    preflight = CleansingPreflightOperator(
+        task_id="preflight", wave_id="{{ params.wave_id or '' }}", pool=PACS_POOL
+    )
+    cut_chunks = CutChunksOperator(task_id="cut_chunks", wave=preflight.output)
+    collect_headers = CollectHeadersOperator.partial(
+        task_id="collect_headers", pool=PACS_POOL
+    ).expand(chunk=cut_chunks.output)
+    propose = ProposeCorrectionsOperator(task_id="propose", wave=preflight.output, pool=CLOUD_POOL)
+    approve_corrections = StandingApprovalOperator(
+        task_id="approve_corrections",
+        subject="Corrections of wave {{ " + _PROPOSAL + "['wave_id'] }}",
+        body="{{ " + _PROPOSAL + "['approval_text'] }}",
+        standing_approver="{{ " + _PROPOSAL + "['approved_by'] }}",
+        response_timeout=timedelta(days=14),
+        retries=0,
+    )
+    record_approval = RecordCorrectionsApprovalOperator(
+        task_id="record_approval", proposal=propose.output, response=approve_corrections.output
+    )
+    settle = SettleWaveOperator(task_id="settle", proposal=propose.output, outlets=[CLEANSED_WAVE])
+
+    collect_headers >> propose >> approve_corrections >> record_approval >> settle

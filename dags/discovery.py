@@ -1,0 +1,97 @@
+"""The discovery DAG: wiring only."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Param
+
+from dicom_migration.operators.approval import StandingApprovalOperator
+from dicom_migration.operators.defaults import (
+    APPROVED_PLAN,
+    CLOUD_POOL,
+    DEFAULT_ARGS,
+    INVENTORY,
+    PACS_POOL,
+)
+from dicom_migration.operators.discovery import (
+    DiscoveryPreflightOperator,
+    MakePlanOperator,
+    OpenInventoryOperator,
+    RecordPlanApprovalOperator,
+    TakeInventoryOperator,
+)
+from dicom_migration.operators.quality import ProfileInventoryOperator
+
+DOC = """
+### Discovery: what is in the archive, what is to be migrated, and who says so
+
+Started by hand: first of all, and whenever new studies or changed policies are to be planned.
+Reads the source's database, no images; changes nothing there. Ends with a plan that a named
+person approves, which starts the cleansing of its first wave. What an approved plan has taken is
+not touched by a later one; a plan nobody approved is superseded by the next.
+
+**Needs** the connections `pacs_source`, `cloud_target`, `migration_ledger`, and
+`include/policies/` `discovery.yaml`, `strategy.yaml`, `tiers.yaml`, `retention.yaml`.
+
+| Task | What it does, and what to do when it fails |
+|---|---|
+| `preflight` | Checks policies, ledger, source, target; creates the ledger's tables. The message names file and field, or the end that does not answer. Set it right and clear the task. |
+| `open_inventory` | Cuts history into date windows. Fails only when the ledger does not answer. |
+| `take_inventory` | Asks the source window by window; bisects cut-off answers. Tries again by itself and passes over windows that are done. `window_capped` among the exceptions: raise the source's result limit, then run discovery again. |
+| `profile` | Judges the database's fields (suite `inventory`). Reports only; fails when the suite is malformed. |
+| `make_plan` | Decides, cuts waves, publishes the report. *Skipped*: nothing is left to plan. |
+| `approve_plan` | **Waits for a person** (Required Actions). Read the report first. Nobody answers in time: it fails and nothing is approved; clear it to ask again. *Reject*, change policies, run again. |
+| `record_approval` | Writes name and content hash into the ledger. Refuses when a newer plan replaced this one: approve that one. |
+
+**Load on the PACS** is bounded by the pool `pacs_associations`. Clearing tasks of a run goes on
+with its inventory; a new run takes a new one.
+"""
+
+with DAG(
+    dag_id="discovery",
+    dag_display_name="1 · Discovery and plan",
+    description="Inventory the source, decide, plan waves, cost and time, have it approved",
+    doc_md=DOC,
+    schedule=None,
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULT_ARGS,
+    tags=["image-migration", "planning"],
+    params={
+        "inventory_id": Param(
+            None,
+            type=["null", "string"],
+            pattern="^I[0-9a-f]{10}$",
+            title="Continue an inventory",
+            description="Id of an inventory that was not finished, from the log of "
+            "`open_inventory`. Empty: take a new one.",
+            section="Inventory",
+        ),
+    },
+):
+    preflight = DiscoveryPreflightOperator(task_id="preflight", pool=PACS_POOL)
+    open_inventory = OpenInventoryOperator(
+        task_id="open_inventory", inventory_id="{{ params.inventory_id or '' }}"
+    )
+    take_inventory = TakeInventoryOperator.partial(task_id="take_inventory", pool=PACS_POOL).expand(
+        window_ids=open_inventory.output
+    )
+    profile = ProfileInventoryOperator(task_id="profile", outlets=[INVENTORY])
+    make_plan = MakePlanOperator(task_id="make_plan", pool=CLOUD_POOL)
+    approve_plan = StandingApprovalOperator(
+        task_id="approve_plan",
+        subject="Migration plan {{ ti.xcom_pull(task_ids='make_plan')['plan_id'] }}",
+        body="{{ ti.xcom_pull(task_ids='make_plan')['approval_text'] }}",
+        response_timeout=timedelta(days=14),
+        retries=0,
+    )
+    record_approval = RecordPlanApprovalOperator(
+        task_id="record_approval",
+        plan=make_plan.output,
+        response=approve_plan.output,
+        outlets=[APPROVED_PLAN],
+    )
+
+    preflight >> open_inventory
+    take_inventory >> profile >> make_plan >> approve_plan >> record_approval
