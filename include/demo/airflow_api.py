@@ -91,13 +91,14 @@ class AirflowApi:
     def _request(
         self, method: str, path: str, *, accept: tuple[int, ...] = (), **kwargs: Any
     ) -> httpx.Response:
-        for attempt in range(5):
-            response = self._client.request(method, f"/api/v2/{path}", **kwargs)
+        response = self._client.request(method, f"/api/v2/{path}", **kwargs)
+        for attempt in range(4):
             if response.status_code == 401:
                 self.sign_in()
             elif response.status_code < 500:
                 break
             time.sleep(0.5 * (attempt + 1))  # a pause between tries, not a wait for a condition
+            response = self._client.request(method, f"/api/v2/{path}", **kwargs)
         if response.status_code not in accept and response.is_error:
             raise RuntimeError(
                 f"Airflow answered {response.status_code} to {method} {path}: {response.text[:500]}"

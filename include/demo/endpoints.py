@@ -27,7 +27,9 @@ PREFIX = "hospital"
 class Peer(Protocol):
     """A server of ours that runs until it is stopped."""
 
-    pid: int | None
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
 
     def stop(self) -> None:
         """End it."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
 from dicom_migration.ledger import Ledger, StudyState, open_exception_counts, schema
+from dicom_migration.policies.slas import load_sla_policy
+from dicom_migration.retrieval.results import judge_rules, load_samples, outcome_counts
+from dicom_migration.retrieval.statistics import estimate
 from dicom_migration.units import human_bytes, human_seconds
 
 
@@ -154,5 +158,27 @@ def _transfer(connection: Connection) -> dict[str, float]:
 
 
 def _retrieval(connection: Connection) -> dict[str, Any]:
-    """Time to a whole study from the cloud, over the last benchmark (seconds)."""
-    raise NotImplementedError
+    """Time to a whole study from the cloud (seconds), over the last benchmark."""
+    table = schema.retrieval_sample.c
+    benchmark = connection.scalar(
+        select(table.benchmark_id).order_by(table.sample_id.desc()).limit(1)
+    )
+    if benchmark is None:
+        return {"p50_s": None, "p95_s": None, "sla_met": None}
+    policy = load_sla_policy()
+    samples = load_samples(connection, benchmark)
+    seconds = [s.seconds for s in samples if (s.side, s.operation) == ("cloud", "whole_study")]
+    outcomes = outcome_counts(judge_rules(samples, policy))
+    return {
+        "p50_s": _percentile(seconds, 50),
+        "p95_s": _percentile(seconds, 95),
+        "sla_met": outcomes["breached"] == 0,
+    }
+
+
+def _percentile(seconds: list[float], percentile: float) -> float | None:
+    """Return the percentile rounded to milliseconds; None for no sample or a failed retrieval."""
+    if not seconds:
+        return None
+    value = estimate(seconds, percentile, resamples=1, seed=0).seconds
+    return round(value, 4) if math.isfinite(value) else None
