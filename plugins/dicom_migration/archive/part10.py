@@ -34,8 +34,8 @@ _IDENTITY = (SOP_CLASS_UID, SOP_INSTANCE_UID)
 _LONG_VRS = frozenset({b"OB", b"OW", b"UN", b"SQ", b"UT", b"UC", b"UR", b"OF", b"OD", b"OL"})
 
 
-class _NeedMoreError(Exception):
-    """The head does not hold the whole file meta information yet."""
+class IncompleteHeadError(Exception):
+    """The head does not hold the whole file meta information."""
 
 
 class Part10Splitter:
@@ -78,7 +78,7 @@ class Part10Splitter:
     def _resolve(self, *, final: bool) -> bytes:
         head = bytes(self._head[:HEAD_LIMIT])
         start = 0
-        with contextlib.suppress(_NeedMoreError):
+        with contextlib.suppress(IncompleteHeadError):
             meta, start = read_file_meta(head)
             self.identity = identify(head, meta, start, final=final)
         if self.identity is not None:
@@ -99,7 +99,7 @@ def read_file_meta(head: bytes) -> tuple[dict[int, bytes], int]:
 
     Raises
     ------
-    _NeedMoreError
+    IncompleteHeadError
         The meta information does not end within `head`.
     """
     offset = _meta_start(head)
@@ -111,12 +111,12 @@ def read_file_meta(head: bytes) -> tuple[dict[int, bytes], int]:
         tag, value, length = _meta_header(head, offset)
         offset = value + length
         if offset > len(head):
-            raise _NeedMoreError
+            raise IncompleteHeadError
         meta[tag] = head[value:offset]
         if tag == _GROUP_LENGTH and length == 4:
             declared_end = offset + int.from_bytes(meta[tag], "little")
     if len(head) - offset < 8:
-        raise _NeedMoreError
+        raise IncompleteHeadError
     return meta, offset
 
 
@@ -140,8 +140,7 @@ def identify(
     and files exist whose Media Storage SOP Instance UID is another instance's.
     """
     encoding = dataset_encoding(head, meta, start)
-    declared = transfer_syntax_in(meta)
-    syntax = declared if is_valid_uid(declared) else _plain_syntax(encoding)
+    syntax = storage_syntax(meta, encoding)
     dataset = inflated_head(head[start:]) if is_deflated(syntax) else head[start:]
     raw, passed = collect_values(dataset, encoding, _IDENTITY)
     if not (passed or final):
@@ -161,7 +160,11 @@ def inflated_head(deflated: bytes, limit: int = 1 << 16) -> bytes:
         return b""
 
 
-def _plain_syntax(encoding: Encoding) -> str:
+def storage_syntax(meta: dict[int, bytes], encoding: Encoding) -> str:
+    """Return the transfer syntax of a file: the declared one, else the plain one of `encoding`."""
+    declared = transfer_syntax_in(meta)
+    if is_valid_uid(declared):
+        return declared
     if not encoding.explicit:
         return "1.2.840.10008.1.2"
     return "1.2.840.10008.1.2.1" if encoding.little else "1.2.840.10008.1.2.2"
@@ -183,5 +186,5 @@ def _meta_header(head: bytes, offset: int) -> tuple[int, int, int]:
             return 0x00020000 | number, offset + 12, length
         (length,) = struct.unpack_from("<H", head, offset + 6)
     except struct.error:
-        raise _NeedMoreError from None
+        raise IncompleteHeadError from None
     return 0x00020000 | number, offset + 8, length
