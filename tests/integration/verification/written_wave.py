@@ -61,7 +61,7 @@ def read_instance(path: Path, study: str = "") -> Instance | None:
         pixels = bytes(parsed.PixelData) if "PixelData" in parsed else None
         undefined = "PixelData" in parsed and parsed["PixelData"].is_undefined_length
         facts = read_header_facts(dcmread(path, stop_before_pixels=True))
-    except Exception:
+    except Exception:  # noqa: BLE001 - some of them are broken on purpose
         return None
     raw = path.read_bytes()
     start = 144 + int.from_bytes(raw[140:144], "little")

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import dataclasses
+
+from sqlalchemy import select
+
+from dicom_migration.errors import ReasonCode
+from dicom_migration.ledger import schema
+from dicom_migration.policies.verification import VerificationPolicy
+from dicom_migration.verification.claims import Shard
+from dicom_migration.verification.pixel_audit import audit_pixels
+from dicom_migration.verification.shards import verify_shard
+from tests.integration.verification.written_wave import WAVE, write_wave
+
+POLICY = VerificationPolicy()
+
+
+def verified(wave):
+    verify_shard(wave.archive, wave.store, wave.ledger, Shard(WAVE, 0, 1000), POLICY)
+    return wave
+
+
+def audit(wave):
+    return audit_pixels(wave.archive, wave.store, wave.ledger, WAVE, POLICY)
+
+
+def test_equal_pixels_are_counted_and_accuse_nobody(store, ledger, all_real_instances):
+    wave = verified(write_wave(store, ledger, all_real_instances))
+    summary = audit(wave)
+    assert summary.different == 0
+    assert summary.compared > 30
+    with ledger.read() as connection:
+        reasons = set(connection.scalars(select(schema.exception.c.reason)))
+    assert reasons <= {ReasonCode.PIXEL_DATA_INVALID.value}
+
+
+def test_a_source_whose_pixels_differ_now_is_a_mismatch(wave):
+    verified(wave)
+    uid = next(
+        i.record.study_instance_uid
+        for i in wave.archive.instances
+        if i.identity.transfer_syntax_uid in ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
+    )
+    for place, held in enumerate(wave.archive.instances):
+        if held.record.study_instance_uid == uid and held.pixels in held.dataset:
+            pixels = bytes(byte ^ 1 for byte in held.pixels)
+            changed = held.dataset.replace(held.pixels, pixels)
+            wave.archive.instances[place] = dataclasses.replace(held, dataset=changed)
+    summary = audit(wave)
+    assert summary.different >= 1
+    with wave.ledger.read() as connection:
+        row = connection.execute(
+            select(schema.study.c.state, schema.study.c.verified_instances).where(
+                schema.study.c.study_instance_uid == uid
+            )
+        ).one()
+        reasons = connection.scalars(
+            select(schema.exception.c.reason).where(schema.exception.c.study_instance_uid == uid)
+        ).all()
+    assert tuple(row) == ("mismatched", 0)
+    assert ReasonCode.PIXEL_MISMATCH in reasons
+
+
+def test_the_same_studies_are_not_audited_twice(wave):
+    first = audit(verified(wave))
+    wave.archive.instances = []
+    again = audit(wave)
+    assert again.as_dict() == first.as_dict()
