@@ -56,7 +56,7 @@ with DAG(
             description="How many studies to sample at most. 0: as slas.yaml says.",
         ),
     },
-):
+) as dag:
     measure = MeasureRetrievalOperator(
         task_id="measure", studies="{{ params.studies }}", pool=PACS_POOL
     )

@@ -66,7 +66,7 @@ with DAG(
             "transferred, or every wave with transferred studies when triggered by hand.",
         ),
     },
-):
+) as dag:
     plan = PlanVerificationOperator(task_id="plan")
     waves = XComArg(plan, key="waves")
     verify_shard = VerifyShardOperator.partial(

@@ -1,0 +1,151 @@
+"""The operators, run with real connections against a real folder, S3 endpoint and ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+from sqlalchemy import select
+
+from dicom_migration.errors import PermanentError
+from dicom_migration.ledger import Ledger, schema
+from dicom_migration.operators.defaults import BENCHMARK, CLEANSED_WAVE, VERIFIED_WAVE
+from dicom_migration.operators.retrieval import JudgeRetrievalOperator, MeasureRetrievalOperator
+from dicom_migration.operators.verification import (
+    AnnounceVerifiedOperator,
+    AuditPixelsOperator,
+    IssueCertificatesOperator,
+    PlanVerificationOperator,
+    RequestTransferOperator,
+    SealManifestsOperator,
+    SettleMismatchesOperator,
+    VerifyShardOperator,
+)
+from dicom_migration.verification.certificate import verify_document
+from tests.integration.verification.written_wave import WAVE, WrittenWave, part10
+
+
+class Run:
+    """The context of a run, as small as the operators need it, and what they left in it."""
+
+    def __init__(self, **params: Any) -> None:
+        self.pushed: dict[str, Any] = {}
+        self.events = {
+            asset: SimpleNamespace(extra={}) for asset in (CLEANSED_WAVE, VERIFIED_WAVE, BENCHMARK)
+        }
+        self.context: Any = {
+            "params": params,
+            "run_id": "manual__1",
+            "triggering_asset_events": {},
+            "outlet_events": self.events,
+            "ti": SimpleNamespace(
+                try_number=1,
+                max_tries=4,
+                xcom_push=lambda key, value: self.pushed.__setitem__(key, value),
+            ),
+        }
+
+
+@pytest.fixture
+def connected(
+    wave: WrittenWave, endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[WrittenWave]:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    for number, instance in enumerate(wave.archive.instances):
+        (folder / f"{number}.dcm").write_bytes(part10(instance))
+    connections = {
+        "pacs_source": {"conn_type": "dicom_folder", "extra": {"path": str(folder)}},
+        "migration_ledger": {"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")},
+        "cloud_target": {
+            "conn_type": "aws",
+            "login": "a-test-key",
+            "password": "a-test-secret",
+            "extra": {
+                "endpoint_url": endpoint,
+                "region_name": "us-east-1",
+                "service_config": {"s3": {"bucket_name": "archive"}},
+            },
+        },
+    }
+    for name, value in connections.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(value))
+    yield wave
+
+
+def verify_all(run: Run) -> dict[str, Any]:
+    """Run the verification DAG's tasks up to the certificates, one after the other."""
+    shards = PlanVerificationOperator(task_id="plan").execute(run.context)
+    waves = run.pushed["waves"]
+    outcomes = [
+        VerifyShardOperator(task_id="verify_shard", shard=shard).execute(run.context)
+        for shard in shards
+    ]
+    told = {
+        "shards": outcomes,
+        "audit": AuditPixelsOperator(task_id="audit", waves=waves).execute(run.context),
+        "settled": SettleMismatchesOperator(task_id="settle", waves=waves).execute(run.context),
+        "sealed": SealManifestsOperator(task_id="seal", waves=waves).execute(run.context),
+        "certified": IssueCertificatesOperator(task_id="certify", waves=waves).execute(run.context),
+    }
+    assert len(json.dumps(told)) < 4000  # what travels between tasks is small
+    return told
+
+
+def test_a_wave_goes_from_transferred_to_certificate_and_benchmark(connected, ledger: Ledger):
+    run = Run(wave_id=WAVE)
+    told = verify_all(run)
+    assert told["shards"][0]["verified"] == len(connected.studies)
+    assert told["settled"] == {"redriven": 0, "quarantined": 0, "waves": []}
+    assert told["sealed"][WAVE]["success"] is True
+    assert told["certified"]["complete"] == [WAVE]
+    assert told["certified"]["certificates"][WAVE].startswith("s3://archive/reports/certificate/")
+
+    key = told["certified"]["certificates"][WAVE].removeprefix("s3://archive/")
+    document = json.loads(connected.store.read(key))
+    assert verify_document(document) == []
+    assert document["certificate"]["completeness"]["success"] is True
+
+    with pytest.raises(AirflowSkipException):
+        RequestTransferOperator(task_id="again", waves=[]).execute(run.context)
+    AnnounceVerifiedOperator(task_id="announce", waves=[WAVE]).execute(run.context)
+    assert run.events[VERIFIED_WAVE].extra == {"waves": [WAVE]}
+
+    measured = MeasureRetrievalOperator(task_id="measure", studies="2").execute(run.context)
+    assert (measured["studies"], measured["failed"]) == (2, 0)
+    judged = JudgeRetrievalOperator(task_id="judge", measured=measured).execute(run.context)
+    assert judged["kept"] + judged["breached"] == 3
+    assert run.events[BENCHMARK].extra == {"benchmark_id": measured["benchmark_id"]}
+    with ledger.read() as connection:
+        kinds = sorted(set(connection.scalars(select(schema.report.c.kind))))
+        states = set(connection.scalars(select(schema.wave.c.state)))
+    assert kinds == ["certificate", "retrieval"]
+    assert states == {"verified"}
+
+
+def test_a_damaged_study_starts_its_transfer_again(connected, client):
+    uid = connected.studies[0]
+    client.delete_object(Bucket="archive", Key=connected.rows[uid][0].object_key)
+    run = Run()
+    told = verify_all(run)
+    assert told["settled"] == {"redriven": 1, "quarantined": 0, "waves": [WAVE]}
+    assert told["certified"]["interim"] == [WAVE]
+    RequestTransferOperator(task_id="again", waves=[WAVE]).execute(run.context)
+    assert run.events[CLEANSED_WAVE].extra == {"waves": [WAVE]}
+    with pytest.raises(AirflowSkipException):
+        AnnounceVerifiedOperator(task_id="announce", waves=[]).execute(run.context)
+
+
+def test_nothing_to_verify_is_skipped_and_an_unknown_wave_refused(connected):
+    verify_all(Run())
+    with pytest.raises(AirflowSkipException, match="No wave"):
+        PlanVerificationOperator(task_id="plan").execute(Run().context)
+    with pytest.raises(PermanentError, match="no wave"):
+        PlanVerificationOperator(task_id="plan").execute(Run(wave_id="typo").context)
+    certified = verify_all(Run(wave_id=WAVE))["certified"]
+    assert certified["complete"] == [WAVE]
