@@ -15,6 +15,7 @@ from dicom_migration.archive.dimse_check import check_source
 from dicom_migration.archive.dimse_get import retrieve_by_get
 from dicom_migration.archive.dimse_move import retrieve_by_move
 from dicom_migration.archive.dimse_queries import QueryAssociations
+from dicom_migration.archive.dimse_remainder import retrieve_remainder
 from dicom_migration.archive.dimse_retrieve import RetrieveTarget
 from dicom_migration.archive.dimse_settings import DimseSettings, TlsSettings
 from dicom_migration.archive.instance_receiver import InstanceReceiver
@@ -28,6 +29,7 @@ from dicom_migration.archive.protocol import (
     StudyQuery,
     StudyRecord,
 )
+from dicom_migration.errors import MigrationError, PermanentError, ReasonCode
 from dicom_migration.uids import checked_uid
 
 __all__ = ["DimseArchive", "DimseSettings", "TlsSettings"]
@@ -117,9 +119,8 @@ class DimseArchive:
 
     def retrieve_instance(self, instance: InstanceRecord, sink: InstanceSink) -> RetrieveOutcome:
         """Deliver one instance by the configured method."""
-        target = RetrieveTarget(
-            instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid
-        )
+        uid = (instance.sop_instance_uid,)
+        target = RetrieveTarget(instance.study_instance_uid, instance.series_instance_uid, uid)
         return self._retrieve(target, sink, (instance,))
 
     def close(self) -> None:
@@ -142,16 +143,49 @@ class DimseArchive:
     def _retrieve(
         self, target: RetrieveTarget, sink: InstanceSink, expected: tuple[InstanceRecord, ...]
     ) -> RetrieveOutcome:
-        if self.settings.retrieve_method == "C-GET":
-            receiver = InstanceReceiver(sink)
-            classes = self._sop_classes(target, expected)
-            retrieve_by_get(self.settings, target, receiver, expected, classes)
-        else:
-            # Other senders may know our landing: what was not asked for is not let in.
-            only = frozenset(record.sop_instance_uid for record in expected) or None
-            receiver = InstanceReceiver(sink, only)
-            retrieve_by_move(self.settings, target, receiver, expected)
+        receiver = self._receiver(sink, expected)
+
+        def retrieve(part: RetrieveTarget) -> None:
+            if self.settings.retrieve_method == "C-GET":
+                classes = self._sop_classes(part, expected)
+                retrieve_by_get(self.settings, part, receiver, expected, classes)
+            else:
+                retrieve_by_move(self.settings, part, receiver, expected)
+
+        try:
+            retrieve(target)
+        except MigrationError as error:
+            receiver.raise_sink_error()
+            if receiver.outcome.failures and expected:
+                retrieve_remainder(retrieve, receiver, expected)
+            else:
+                raise self._explained(error, target) from error
         return receiver.outcome
+
+    def _receiver(
+        self, sink: InstanceSink, expected: tuple[InstanceRecord, ...]
+    ) -> InstanceReceiver:
+        if self.settings.retrieve_method == "C-GET":
+            return InstanceReceiver(sink)
+        # Other senders may know our landing: what was not asked for is not let in.
+        return InstanceReceiver(sink, frozenset(r.sop_instance_uid for r in expected) or None)
+
+    def _explained(self, error: MigrationError, target: RetrieveTarget) -> MigrationError:
+        """Say that a study is gone, where the source only says that it failed."""
+        if error.reason is not ReasonCode.SOURCE_FAILED:
+            return error
+        query = StudyQuery(study_instance_uids=(target.study_instance_uid,))
+        try:
+            if any(self.find_studies(query)):
+                return error
+        except MigrationError:
+            return error
+        return PermanentError(
+            f"{self.settings.peer} does not have the study any more.",
+            reason=ReasonCode.INSTANCE_MISSING,
+            next_step="Query the source again: the study was deleted, moved or merged.",
+            study_instance_uid=target.study_instance_uid,
+        )
 
     def _sop_classes(
         self, target: RetrieveTarget, expected: tuple[InstanceRecord, ...]

@@ -29,14 +29,14 @@ STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 
 @dataclass(frozen=True, slots=True)
 class RetrieveTarget:
-    """A study, or one instance of it."""
+    """A study, or some instances of one of its series."""
 
     study_instance_uid: str
     series_instance_uid: str = ""
-    sop_instance_uid: str = ""
+    sop_instance_uids: tuple[str, ...] = ()
 
     def keys(self) -> dict[int, str]:
-        """Return the unique keys of the identifier (PS3.4 section C.4.2.2.1).
+        """Return the unique keys of the identifier (PS3.4 section C.4.2.2.1: a list may be asked).
 
         Raises
         ------
@@ -44,14 +44,14 @@ class RetrieveTarget:
             A UID is malformed.
         """
         keys = {
-            records.QUERY_RETRIEVE_LEVEL: "IMAGE" if self.sop_instance_uid else "STUDY",
+            records.QUERY_RETRIEVE_LEVEL: "IMAGE" if self.sop_instance_uids else "STUDY",
             records.STUDY_INSTANCE_UID: checked_uid(self.study_instance_uid, "Study Instance UID"),
         }
-        if self.sop_instance_uid:
+        if self.sop_instance_uids:
             series = checked_uid(self.series_instance_uid, "Series Instance UID")
             keys[records.SERIES_INSTANCE_UID] = series
-            instance = checked_uid(self.sop_instance_uid, "SOP Instance UID")
-            keys[records.SOP_INSTANCE_UID] = instance
+            instances = [checked_uid(uid, "SOP Instance UID") for uid in self.sop_instance_uids]
+            keys[records.SOP_INSTANCE_UID] = "\\".join(instances)
         return keys
 
 
