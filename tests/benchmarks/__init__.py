@@ -1,0 +1,1 @@
+"""Benchmarks: ours against the best that somebody else offers, on the same machine, in turn."""
