@@ -3,6 +3,7 @@ from __future__ import annotations
 import runpy
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def dag() -> DAG:
 
 def test_the_tasks_run_in_the_order_of_proof(dag):
     order = ["plan", "verify_shard", "audit_pixels", "settle", "seal_manifests", "certify"]
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in pairwise(order):
         assert after in dag.get_task(before).downstream_task_ids
     assert {"request_transfer", "announce"} <= dag.get_task("certify").downstream_task_ids
 

@@ -29,6 +29,7 @@ from dicom_migration.strata import stratified_sample
 from dicom_migration.verification.claims import StudyClaim, studies_hash, verified_claims
 from dicom_migration.verification.comparison import about
 from dicom_migration.verification.findings import (
+    CONCERNS_EVERYBODY,
     Finding,
     Outcome,
     Remedy,
@@ -45,12 +46,17 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class PixelAuditSummary:
-    """Counts of instances: asked for by policy, compared equal, different, not to be decoded."""
+    """Counts of instances.
+
+    Asked for by policy, compared equal, different, not to be decoded as the source delivers
+    them, and no longer delivered by the source although it lists them.
+    """
 
     wanted: int = 0
     compared: int = 0
     different: int = 0
     undecodable: int = 0
+    undelivered: int = 0
     studies: list[StudyVerdict] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, int]:
@@ -178,7 +184,14 @@ def _compare(
 ) -> Finding | None:
     import numpy as np
 
-    source = _source_pixels(archive, row)
+    try:
+        delivered = _delivered(archive, row)
+    except PermanentError as error:
+        if error.reason in CONCERNS_EVERYBODY:
+            raise
+        summary.undelivered += 1
+        return about(row, error.reason, error.message, Remedy.NONE, error.next_step)
+    source = _decode(*delivered)
     if source is None:
         summary.undecodable += 1
         return about(
@@ -202,7 +215,8 @@ def _cloud_pixels(store: CloudStore, row: ManifestRow) -> np.ndarray | None:
     return _decode(stored[start:], row.transfer_syntax_uid)
 
 
-def _source_pixels(archive: ImageArchive, row: ManifestRow) -> np.ndarray | None:
+def _delivered(archive: ImageArchive, row: ManifestRow) -> tuple[bytes, str]:
+    """Return the dataset as the source delivers it now, and its transfer syntax."""
     sink = MemorySink()
     record = InstanceRecord(
         row.study_instance_uid, row.series_instance_uid, row.sop_instance_uid, row.sop_class_uid
@@ -210,13 +224,13 @@ def _source_pixels(archive: ImageArchive, row: ManifestRow) -> np.ndarray | None
     archive.retrieve_instance(record, sink)
     if not sink.instances:
         raise PermanentError(
-            f"Instance {row.sop_instance_uid} could not be retrieved from the source again.",
+            "The source lists the instance and did not deliver it again for the pixel audit.",
             reason=ReasonCode.SOURCE_FAILED,
-            next_step="Look for the instance at the source; run the verification again.",
+            next_step="Look for the instance at the source; the cloud holds a verified copy.",
             study_instance_uid=row.study_instance_uid,
         )
     identity, data = sink.instances[0]
-    return _decode(data, identity.transfer_syntax_uid)
+    return data, identity.transfer_syntax_uid
 
 
 def _decode(data: bytes, transfer_syntax_uid: str) -> np.ndarray | None:

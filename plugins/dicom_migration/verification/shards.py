@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert
 
 from dicom_migration.archive import ImageArchive
 from dicom_migration.cloud import CloudStore
-from dicom_migration.errors import PermanentError, ReasonCode, TransientError
+from dicom_migration.errors import PermanentError, TransientError
 from dicom_migration.ledger import (
     EventChain,
     ExceptionNote,
@@ -25,6 +25,7 @@ from dicom_migration.ledger import (
 from dicom_migration.policies.verification import VerificationPolicy
 from dicom_migration.verification.claims import Shard, StudyClaim, claims_of
 from dicom_migration.verification.findings import (
+    CONCERNS_EVERYBODY,
     PHASE,
     Finding,
     Outcome,
@@ -36,15 +37,6 @@ from dicom_migration.verification.study import verify_study
 
 #: Studies in a row without an answer after which the shard waits for its retry.
 GIVE_UP_AFTER = 3
-#: Refusals that concern every study alike: the shard stops instead of blaming each of them.
-_EVERYBODY = frozenset(
-    {
-        ReasonCode.CONFIGURATION_INVALID,
-        ReasonCode.SOURCE_REJECTED,
-        ReasonCode.TARGET_MISSING,
-        ReasonCode.TARGET_REJECTED,
-    }
-)
 
 
 @dataclass(slots=True)
@@ -209,7 +201,7 @@ def _verdict(
     try:
         return verify_study(archive, store, claim, policy, pool)
     except PermanentError as error:
-        if error.reason in _EVERYBODY:
+        if error.reason in CONCERNS_EVERYBODY:
             raise
         finding = Finding(error.reason, Remedy.DECIDE, error.message, error.next_step)
         return StudyVerdict(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,7 +45,7 @@ class Run:
             "ti": SimpleNamespace(
                 try_number=1,
                 max_tries=4,
-                xcom_push=lambda key, value: self.pushed.__setitem__(key, value),
+                xcom_push=self.pushed.__setitem__,
             ),
         }
 
@@ -54,7 +53,7 @@ class Run:
 @pytest.fixture
 def connected(
     wave: WrittenWave, endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[WrittenWave]:
+) -> WrittenWave:
     folder = tmp_path / "source"
     folder.mkdir()
     for number, instance in enumerate(wave.archive.instances):
@@ -75,7 +74,7 @@ def connected(
     }
     for name, value in connections.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(value))
-    yield wave
+    return wave
 
 
 def verify_all(run: Run) -> dict[str, Any]:

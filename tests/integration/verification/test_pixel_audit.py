@@ -66,3 +66,13 @@ def test_the_same_studies_are_not_audited_twice(wave):
     wave.archive.instances = []
     again = audit(wave)
     assert again.as_dict() == first.as_dict()
+
+
+def test_an_instance_that_the_source_no_longer_delivers_is_told_and_stops_nothing(wave):
+    verified(wave)
+    wave.archive.instances = wave.archive.instances[1:]
+    summary = audit(wave)
+    assert summary.undelivered == 1
+    assert summary.compared > 0
+    with wave.ledger.read() as connection:
+        assert set(connection.scalars(select(schema.study.c.state))) == {"verified"}
