@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -128,11 +129,13 @@ def _read_instance(
             next_step="Look for the file at the source; restore it, or exclude the study.",
         )
     identity, data = sink.instances[0]
-    dataset = parse_dataset(
-        data, identity.transfer_syntax_uid, sop_instance_uid=instance.sop_instance_uid
-    )
-    facts = read_header_facts(dataset)
-    _check_identifiers(dataset, instance)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's warnings quote values, which are PHI
+        dataset = parse_dataset(
+            data, identity.transfer_syntax_uid, sop_instance_uid=instance.sop_instance_uid
+        )
+        facts = read_header_facts(dataset)
+        _check_identifiers(dataset, instance)
     return {
         "study_instance_uid": instance.study_instance_uid,
         "series_instance_uid": instance.series_instance_uid,
