@@ -18,8 +18,9 @@ WITH_PATH := PATH="$(abspath $(BIN)):$$PATH"
 # For `make demo`
 export KEEP ARCHIVE_DIR PACS
 
-# Cheapest first, so that a mistake shows early.
-TESTS := $(wildcard tests/unit tests/tooling tests/dags tests/integration tests/system)
+# Cheapest first, so that a mistake shows early; then every other folder of tests.
+FIRST := tests/unit tests/tooling tests/include tests/dags
+LAST := $(filter-out $(FIRST) tests/benchmarks tests/__pycache__,$(patsubst %/,%,$(sort $(wildcard tests/*/))))
 YAML := .yamllint.yaml .hadolint.yaml .pre-commit-config.yaml $(wildcard *.yaml include)
 TYPED := plugins include
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -46,10 +47,10 @@ demo-stop: $(STAMP) ## stop a demonstration that was kept running
 	$(WITH_PATH) $(BIN)/python -m include.demo stop
 
 test: $(STAMP) peers ## every test; those whose peer is missing are skipped, and say so
-	$(WITH_PATH) $(BIN)/pytest $(TESTS) $(PYTEST_ARGS)
+	$(WITH_PATH) $(BIN)/pytest $(wildcard $(FIRST)) $(LAST) $(PYTEST_ARGS)
 
 test-unit: $(STAMP) ## the tests that need nothing but Python
-	$(WITH_PATH) $(BIN)/pytest $(wildcard tests/unit tests/tooling tests/dags) -m "not system and not peers" $(PYTEST_ARGS)
+	$(WITH_PATH) $(BIN)/pytest $(wildcard $(FIRST)) -m "not system and not peers" $(PYTEST_ARGS)
 
 test-system: $(STAMP) peers ## the tests that drive the whole: Airflow, a browser, the image
 	$(WITH_PATH) $(BIN)/pytest $(wildcard tests/system) tests/tooling -m system $(PYTEST_ARGS)
