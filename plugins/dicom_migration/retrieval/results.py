@@ -175,6 +175,8 @@ def seconds_text(seconds: float) -> str:
         return "–"
     if math.isinf(seconds):
         return "failed"
+    if seconds < 0.01:
+        return f"{seconds * 1000:.1f} ms"
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 

@@ -48,6 +48,7 @@ def gather(connection: Connection, wave_id: str) -> dict[str, Any]:
             "bytes_received": sum(s["bytes_received"] for s in verified),
             "bytes_stored": sum(s["bytes_stored"] for s in verified),
             "objects_read": sum(s["objects_read"] for s in verified),
+            "objects_not_read": sum(max(0, s["instances"] - s["objects_read"]) for s in verified),
             "bytes_read": sum(s["bytes_read"] for s in verified),
         },
         "methods": dict(sorted(Counter(s["method"] for s in verified).items())),
@@ -184,13 +185,25 @@ def _objects(connection: Connection, wave_id: str) -> dict[str, Any]:
 
 def _completeness(connection: Connection, wave_id: str) -> dict[str, Any]:
     table = schema.quality_result.c
-    row = connection.execute(
-        select(table.suite, table.success, table.rows_judged)
+    text = connection.scalar(
+        select(table.summary)
         .where(table.subject == wave_id, table.phase == "verification")
         .order_by(table.result_id.desc())
         .limit(1)
-    ).first()
-    return {**row._asdict(), "success": bool(row.success)} if row else {}
+    )
+    if not text:
+        return {}
+    report = json.loads(text)
+    unmet = [finding for finding in report["findings"] if not finding["success"]]
+    return {
+        "suite": report["suite"],
+        "rows_judged": report["rows"],
+        "success": report["success"],
+        "unmet": [
+            {key: finding[key] for key in ("title", "severity", "unexpected", "evaluated")}
+            for finding in unmet
+        ],
+    }
 
 
 def _exceptions(connection: Connection, wave_id: str) -> dict[str, int]:

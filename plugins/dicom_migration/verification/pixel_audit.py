@@ -161,6 +161,7 @@ def _sample(
     studies = stratified_sample(
         readable, lambda claim: strata[claim.study_instance_uid], summary.wanted, policy.seed
     )
+    studies.sort(key=lambda claim: claim.stored_instances)  # what small ones lack, large ones give
     chosen: list[tuple[StudyClaim, list[ManifestRow]]] = []
     left = summary.wanted
     for place, claim in enumerate(studies):

@@ -86,7 +86,17 @@ def attest(store: CloudStore, row: ManifestRow) -> list[Finding]:
     head = store.head(row.object_key)
     if head is None:
         return [about(row, ReasonCode.OBJECT_MISSING, "The object is not in the cloud.")]
-    if row.offset is None and head.sha256 and head.sha256 != row.object_sha256:
+    if row.offset is not None or not head.sha256:
+        return [
+            about(
+                row,
+                ReasonCode.TARGET_REJECTED,
+                "The object was not read, and the store tells no checksum of it.",
+                Remedy.DECIDE,
+                "Restore the object and verify the study again, or choose read_back: all.",
+            )
+        ]
+    if head.sha256 != row.object_sha256:
         return [about(row, ReasonCode.OBJECT_CORRUPT, "The store's checksum is another one.")]
     return []
 

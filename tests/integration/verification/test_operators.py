@@ -45,9 +45,12 @@ class Run:
             "ti": SimpleNamespace(
                 try_number=1,
                 max_tries=4,
-                xcom_push=self.pushed.__setitem__,
+                xcom_push=self.push,
             ),
         }
+
+    def push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
 
 
 @pytest.fixture
@@ -109,6 +112,7 @@ def test_a_wave_goes_from_transferred_to_certificate_and_benchmark(connected, le
     document = json.loads(connected.store.read(key))
     assert verify_document(document) == []
     assert document["certificate"]["completeness"]["success"] is True
+    assert document["certificate"]["counts"]["objects_not_read"] == 0
 
     with pytest.raises(AirflowSkipException):
         RequestTransferOperator(task_id="again", waves=[]).execute(run.context)
