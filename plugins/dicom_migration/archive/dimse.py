@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-from dicom_migration.archive import dimse_query, records
+from dicom_migration.archive import dimse_query, dimse_status, records
 from dicom_migration.archive.dimse_check import check_source
 from dicom_migration.archive.dimse_get import retrieve_by_get
 from dicom_migration.archive.dimse_move import retrieve_by_move
@@ -172,7 +172,7 @@ class DimseArchive:
 
     def _explained(self, error: MigrationError, target: RetrieveTarget) -> MigrationError:
         """Say that a study is gone, where the source only says that it failed."""
-        if error.reason is not ReasonCode.SOURCE_FAILED:
+        if not isinstance(error, dimse_status.UnableToProcessError):
             return error
         query = StudyQuery(study_instance_uids=(target.study_instance_uid,))
         try:

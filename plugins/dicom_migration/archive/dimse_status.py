@@ -14,6 +14,11 @@ CANCELLED = 0xFE00
 SUB_OPERATIONS_INCOMPLETE = 0xB000
 SUB_OPERATIONS_FAILED = 0xA702
 
+
+class UnableToProcessError(TransientError):
+    """The source gave up and did not say why; a study that it does not have is one cause."""
+
+
 _REFUSED = {
     0x0122: "SOP class not supported",
     0x0124: "not authorised",
@@ -76,7 +81,7 @@ def _meaning(status: int) -> tuple[type[MigrationError], ReasonCode, str, str]:
             "Retry; somebody or something at the source ended the operation.",
         )
     return (
-        TransientError,
+        UnableToProcessError,
         ReasonCode.SOURCE_FAILED,
         "unable to process",
         "Retry; if it happens again, look at the source's log at this time.",
