@@ -19,8 +19,6 @@ from dicom_migration.errors import MigrationError, PermanentError, ReasonCode, T
 JSON_LIMIT = 256 * 1024 * 1024
 """Bytes of the longest JSON answer that is read."""
 
-_CHUNK_BYTES = 256 * 1024
-
 
 class DicomWebClient:
     """Requests below the root of one service; connections are kept.
@@ -110,7 +108,7 @@ class DicomWebClient:
             The connection broke before the end of the body.
         """
         try:
-            yield from response.iter_bytes(_CHUNK_BYTES)
+            yield from response.iter_bytes()  # as they come: a chunk size would hold bytes back
         except httpx.HTTPError as error:
             raise self._broken(error, "") from error
 

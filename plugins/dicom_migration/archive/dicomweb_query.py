@@ -1,7 +1,8 @@
 """QIDO-RS, page by page, without trusting a page's size.
 
 A short page does not prove the end: services cap answers below the limit that was asked for.
-And a service that ignores ``offset`` answers the same page for ever. So pages are asked for until
+And a service that ignores ``offset`` answers the same page for
+ever. So pages are asked for until
 one brings nothing new. Source: DICOM PS3.18 section 8.3.4 (paging) and 10.6 (search).
 """
 
@@ -15,6 +16,7 @@ from dicom_migration.archive.dicomweb_client import DicomWebClient
 from dicom_migration.archive.protocol import StudyQuery
 from dicom_migration.archive.records import Attributes
 from dicom_migration.archive.text_values import strip_padding
+from dicom_migration.errors import PermanentError, ReasonCode
 
 _NOT_RETURNED_BY_DEFAULT = {
     records.STUDY_INSTANCE_UID: (
@@ -58,6 +60,13 @@ def search(
         Below the root of the service: ``studies``, ``studies/{uid}/series`` ...
     key
         Tag of the UID that identifies a row; rows without it are yielded, too.
+
+    Raises
+    ------
+    PermanentError
+        The service answers the same full page again: there may be rows that it never shows.
+    TransientError, PermanentError
+        As :meth:`~dicom_migration.archive.dicomweb_client.DicomWebClient.get_json`.
     """
     limit = client.settings.page_size
     fields = ",".join(f"{tag:08X}" for tag in _NOT_RETURNED_BY_DEFAULT[key])
@@ -78,10 +87,21 @@ def search(
             seen.add(uid)
             new += 1
             yield attributes
+        if offset and not new and len(rows) == limit:
+            raise _ignores_offset(limit, study_instance_uid)
         if not new or (honours_limit and len(rows) < limit):
             return
         honours_limit = honours_limit or len(rows) == limit
         offset += len(rows)
+
+
+def _ignores_offset(limit: int, study_instance_uid: str) -> PermanentError:
+    return PermanentError(
+        f"The DICOMweb source ignores the offset of a search and stops at {limit} rows.",
+        reason=ReasonCode.SOURCE_ANSWER_INVALID,
+        next_step="Raise page_size above the longest answer, or search in narrower date ranges.",
+        study_instance_uid=study_instance_uid or None,
+    )
 
 
 def read_json(row: Mapping[str, Any]) -> Attributes:
