@@ -1,9 +1,8 @@
 """QIDO-RS, page by page, without trusting a page's size.
 
-A short page does not prove the end: services cap answers below the limit that was asked for.
-And a service that ignores ``offset`` answers the same page for
-ever. So pages are asked for until
-one brings nothing new. Source: DICOM PS3.18 section 8.3.4 (paging) and 10.6 (search).
+A short page does not prove the end: services cap answers below the limit that was asked for. And
+a service that ignores ``offset`` answers the same page for ever. So pages are asked for until one
+brings nothing new. Source: DICOM PS3.18 section 8.3.4 (paging) and 10.6 (search).
 """
 
 from __future__ import annotations
@@ -84,8 +83,9 @@ def search(
             uid = records.first(attributes, key)
             if uid in seen:
                 continue
-            seen.add(uid)
-            new += 1
+            if uid:
+                seen.add(uid)
+                new += 1
             yield attributes
         if offset and not new and len(rows) == limit:
             raise _ignores_offset(limit, study_instance_uid)
