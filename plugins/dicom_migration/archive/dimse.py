@@ -30,7 +30,7 @@ from dicom_migration.archive.protocol import (
     StudyRecord,
 )
 from dicom_migration.errors import MigrationError, PermanentError, ReasonCode
-from dicom_migration.uids import checked_uid
+from dicom_migration.uids import checked_uid, is_valid_uid
 
 __all__ = ["DimseArchive", "DimseSettings", "TlsSettings"]
 
@@ -40,7 +40,8 @@ log = logging.getLogger(__name__)
 class DimseArchive:
     """An :class:`~dicom_migration.archive.protocol.ImageArchive` over DIMSE.
 
-    Not for use from several threads at once. Every call may raise ``TransientError`` (no
+    Not for use from several threads at once. One association is open at a time: sources allow
+    few, and the pool that bounds them counts tasks. Every call may raise ``TransientError`` (no
     connection, rejected for the moment, aborted, silent) and ``PermanentError`` (rejected for
     good, operation refused); messages name the AE title and the study UID, never a patient.
 
@@ -143,11 +144,16 @@ class DimseArchive:
     def _retrieve(
         self, target: RetrieveTarget, sink: InstanceSink, expected: tuple[InstanceRecord, ...]
     ) -> RetrieveOutcome:
+        target.keys()  # a malformed UID is refused before it is used
+        by_get = self.settings.retrieve_method == "C-GET"
         receiver = self._receiver(sink, expected)
+        if by_get and not expected:
+            expected = tuple(self.find_instances(target.study_instance_uid))
+        classes = self._sop_classes(target, expected) if by_get else ()
+        self._queries.close()
 
         def retrieve(part: RetrieveTarget) -> None:
-            if self.settings.retrieve_method == "C-GET":
-                classes = self._sop_classes(part, expected)
+            if by_get:
                 retrieve_by_get(self.settings, part, receiver, expected, classes)
             else:
                 retrieve_by_move(self.settings, part, receiver, expected)
@@ -192,11 +198,11 @@ class DimseArchive:
     ) -> tuple[str, ...]:
         """Return the SOP classes to negotiate: known from `expected`, or guessed by modality."""
         known = tuple(dict.fromkeys(record.sop_class_uid for record in expected))
-        if known and all(known):
+        if known and all(is_valid_uid(uid) for uid in known):
             return known
         series = self.find_series(target.study_instance_uid)
         guessed = likely_sop_classes(sorted({record.modality for record in series}))
-        return tuple(dict.fromkeys([*filter(None, known), *guessed]))
+        return tuple(dict.fromkeys([*filter(is_valid_uid, known), *guessed]))
 
     def _report_nameless(self, count: int, what: str) -> None:
         if count:

@@ -6,7 +6,7 @@ Source: DICOM PS3.4 section C.4.3, PS3.7 section 9.1.3.
 from __future__ import annotations
 
 from dicom_migration.archive import dimse_status
-from dicom_migration.archive.association_request import ProposedContext, request_association
+from dicom_migration.archive.association_request import request_association
 from dicom_migration.archive.dimse_association import Association
 from dicom_migration.archive.dimse_command import Command, CommandField, Field, number
 from dicom_migration.archive.dimse_retrieve import (
@@ -17,8 +17,9 @@ from dicom_migration.archive.dimse_retrieve import (
 )
 from dicom_migration.archive.dimse_settings import DimseSettings
 from dicom_migration.archive.dimse_store import SinkStoppedError, receive_instance
+from dicom_migration.archive.get_plan import GetAssociation, plan
 from dicom_migration.archive.instance_receiver import InstanceReceiver
-from dicom_migration.archive.presentation_contexts import QUERY_SYNTAXES, batches
+from dicom_migration.archive.presentation_contexts import QUERY_SYNTAXES
 from dicom_migration.archive.protocol import InstanceRecord
 from dicom_migration.archive.sub_operations import SubOperations, settle
 
@@ -32,9 +33,7 @@ def retrieve_by_get(
 ) -> None:
     """Retrieve over as many associations as the SOP classes of the study need.
 
-    `sop_classes` are those of the study, or a guess in order of likelihood. The source is asked
-    for the whole target each time and sends what the association can carry; as soon as it says
-    that nothing failed, no further association is opened.
+    `sop_classes` are those of the study, or a guess in order of likelihood.
 
     Raises
     ------
@@ -42,37 +41,39 @@ def retrieve_by_get(
         The source failed before sending anything, or the connection broke. Whatever the sink
         raised is raised after the association is closed.
     """
-    keys = target.keys()
+    target.keys()  # a malformed UID is refused before anything is sent
+    planned = plan(target, expected, sop_classes)
     operations: list[SubOperations] = []
     offered: set[str] = set()
-    for storage in batches(sop_classes):
-        operation = _one_association(settings, storage, keys, receiver, offered)
-        operations.append(operation)
+    for wanted in planned.associations:
+        _one_association(settings, wanted, receiver, operations, offered)
         receiver.raise_sink_error()
-        if operation.succeeded or not operation.worth_another_association:
+        last = operations[-1]
+        if not planned.disjoint and (last.succeeded or not last.worth_another_association):
             break
     if not any(operation.accounted for operation in operations):
         status = operations[-1].status
         raise dimse_status.failure(status, "C-GET", settings.peer, target.study_instance_uid)
-    settle(receiver.outcome, operations, expected, frozenset(offered))
+    settle(receiver.outcome, operations, expected, frozenset(offered), disjoint=planned.disjoint)
 
 
 def _one_association(
     settings: DimseSettings,
-    storage: list[ProposedContext],
-    keys: dict[int, str],
+    wanted: GetAssociation,
     receiver: InstanceReceiver,
+    operations: list[SubOperations],
     offered: set[str],
-) -> SubOperations:
-    contexts = [(STUDY_ROOT_GET, QUERY_SYNTAXES), *storage]
-    roles = list(dict.fromkeys(uid for uid, _ in storage))
+) -> None:
+    contexts = [(STUDY_ROOT_GET, QUERY_SYNTAXES), *wanted.storage]
+    roles = list(dict.fromkeys(uid for uid, _ in wanted.storage))
     with request_association(settings, contexts, roles) as association:
         offered.update(context.abstract_syntax for context in association.contexts.values())
         try:
-            return _get(association, keys, receiver, settings.dimse_timeout_s)
+            for target in wanted.targets:
+                operation = _get(association, target.keys(), receiver, settings.dimse_timeout_s)
+                operations.append(operation)
         except SinkStoppedError:
             association.abort()
-            return SubOperations()
 
 
 def _get(

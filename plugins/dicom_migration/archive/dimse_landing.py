@@ -27,7 +27,6 @@ from dicom_migration.errors import MigrationError, PermanentError, ReasonCode, T
 log = logging.getLogger(__name__)
 
 _ACCEPT_POLL_S = 0.2
-_JOIN_S = 5.0
 
 
 class Landing:
@@ -85,15 +84,17 @@ class Landing:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the port and cut whatever is still connected; no thread outlives it for long."""
+        """Close the port and cut whatever is still connected; no thread outlives it."""
         self._closing.set()
         with contextlib.suppress(OSError):  # wakes accept() at once where the system allows it
             self._listener.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join()
         self._listener.close()
         for stream in tuple(self._streams):
             stream.close()
-        for thread in tuple(self._threads):
-            thread.join(_JOIN_S)
+        for thread in self._threads:
+            # As long as it takes: an instance that is committed later would be in no account.
+            thread.join()
 
     def _start(self, target: object, *args: object) -> None:
         thread = threading.Thread(target=target, args=args, name="dicom-landing", daemon=True)  # type: ignore[arg-type]
@@ -120,6 +121,8 @@ class Landing:
             return
         self._streams.add(stream)
         try:
+            if self._closing.is_set():
+                return
             with accept_association(stream, self._rules) as association:
                 self._serve_messages(association)
         except ReleasedByPeerError:

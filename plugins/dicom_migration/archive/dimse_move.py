@@ -62,12 +62,12 @@ def retrieve_by_move(
         if receiver.sink_error is None:
             _await_stragglers(landing, receiver, account, expected, settings.move_quiet_s)
     receiver.raise_sink_error()
+    if landing.errors and not account.succeeded and not receiver.outcome.delivered:
+        raise landing.errors[0]  # what the source calls a failure was our refusal
     if not account.accounted:
         raise dimse_status.failure(
             account.status, "C-MOVE", settings.peer, target.study_instance_uid
         )
-    if landing.errors and not receiver.outcome.delivered:
-        raise landing.errors[0]
     everything = frozenset(record.sop_class_uid for record in expected)
     settle(receiver.outcome, [account], expected, everything)
 

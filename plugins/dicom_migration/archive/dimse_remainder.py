@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dicom_migration.archive.dimse_retrieve import RetrieveTarget
+from dicom_migration.archive.dimse_retrieve import INSTANCES_A_REQUEST, RetrieveTarget
 from dicom_migration.archive.instance_receiver import InstanceReceiver
 from dicom_migration.archive.protocol import InstanceRecord
 from dicom_migration.errors import MigrationError
-
-INSTANCES_A_REQUEST = 100
-"""Keeps the list of UIDs far below the 64 KB that an explicit VR UI can hold."""
 
 
 def retrieve_remainder(

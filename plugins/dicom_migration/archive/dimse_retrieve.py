@@ -26,6 +26,9 @@ from dicom_migration.uids import checked_uid
 STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 
+INSTANCES_A_REQUEST = 100
+"""Keeps a list of UIDs far below the 64 KB that an explicit VR UI can hold."""
+
 
 @dataclass(frozen=True, slots=True)
 class RetrieveTarget:

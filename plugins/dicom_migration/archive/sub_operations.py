@@ -77,15 +77,18 @@ def settle(
     operations: list[SubOperations],
     expected: tuple[InstanceRecord, ...],
     offered: frozenset[str],
+    *,
+    disjoint: bool = True,
 ) -> None:
-    """Enter what the source said over one or several associations into the outcome.
+    """Enter what the source said in one or several operations into the outcome.
 
     Parameters
     ----------
-    operations
-        One for each association; each was asked for the whole study.
     offered
         SOP classes for which presentation contexts were accepted.
+    disjoint
+        Whether each operation asked for other instances; else each asked for the same, and what
+        one could not send another may have sent.
     """
     arrived = set(outcome.delivered)
     known = arrived | {failure.sop_instance_uid for failure in outcome.failures}
@@ -98,8 +101,8 @@ def settle(
     outcome.reported_completed = None if None in counted else sum(n or 0 for n in counted)
     failed = [op.failed for op in operations]
     if None not in failed and failed:
-        # What one association could not carry another did: the last word is the smallest count.
-        total = max((op.sent or 0) + (op.failed or 0) for op in operations)
+        asked = [(op.sent or 0) + (op.failed or 0) for op in operations]
+        total = sum(asked) if disjoint else max(asked)
         outcome.reported_failed = max(total - (outcome.reported_completed or 0), 0)
     unnamed = (outcome.reported_failed or 0) - len(outcome.failures)
     outcome.failures.extend(

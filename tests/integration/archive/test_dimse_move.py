@@ -139,6 +139,21 @@ def test_the_landing_lets_in_only_the_source_that_was_asked() -> None:
         assert send(landing.port, UIDS[1], calling="STRANGER") == [0x0000]
 
 
+def test_a_source_that_sends_under_another_ae_title_is_told_so() -> None:
+    landing_port = free_port()
+
+    def send_as_another(association: Association) -> None:
+        request = take_request(association)
+        assert send(landing_port, *UIDS, calling="ARCHIVE_SENDER") == []
+        answer(association, request, 0xA702)
+
+    with ScriptedSource(send_as_another) as peer:
+        archive = DimseArchive(settings(peer, landing_port=landing_port))
+        with pytest.raises(PermanentError, match="another AE title") as caught:
+            archive.retrieve_study(STUDY, RecordingSink(), EXPECTED)
+    assert "landing_check_calling_ae" in caught.value.next_step
+
+
 def test_an_administrator_can_echo_the_landing() -> None:
     source = DimseSettings("127.0.0.1", 104, "SCRIPTED", landing_host="127.0.0.1", landing_port=0)
     entity = AE(ae_title="SCRIPTED")

@@ -57,10 +57,18 @@ def test_what_one_association_could_not_carry_another_did() -> None:
     first.failed_uids = ["1.2"]
     second = operations(0xB000, completed=1, failed=1)
     second.failed_uids = ["1.1"]
-    settle(outcome, [first, second], (), frozenset())
+    settle(outcome, [first, second], (), frozenset(), disjoint=False)
     assert outcome.failures == []
     assert outcome.reported_completed == 2
     assert outcome.reported_failed == 0
+
+
+def test_operations_that_asked_for_different_instances_add_up() -> None:
+    outcome = RetrieveOutcome(delivered=["1.1", "1.2"])
+    both = [operations(0x0000, completed=2, failed=0), operations(0xB000, completed=0, failed=1)]
+    settle(outcome, both, (), frozenset(), disjoint=True)
+    assert (outcome.reported_completed, outcome.reported_failed) == (2, 1)
+    assert len(outcome.failures) == 1
 
 
 def test_a_class_that_was_not_accepted_is_the_reason() -> None:
