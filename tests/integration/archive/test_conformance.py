@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -13,8 +15,7 @@ from include.peers import Dcmqrscp, Orthanc, Qrscp
 from tests.conftest import require
 from tests.integration.archive.conformance import ArchiveConformance, Subject
 from tests.integration.archive.real_files import PRIVATE, RealFile
-
-pytestmark = pytest.mark.peers
+from tests.integration.archive.zip_archive import ZipArchive
 
 # DCMTK, on which Orthanc and dcmqrscp are built, writes datasets anew when it sends them: without
 # trailing padding, group lengths and with sequence lengths of its own.
@@ -78,6 +79,21 @@ class TestFolder(ArchiveConformance):
         return Subject(lambda: FolderArchive(settings), archive_files)
 
 
+class TestZipExample(ArchiveConformance):
+    """The example of docs/extend-source-adapter.md keeps the contract, too."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def subject(cls, session_tmp: Path, archive_files: tuple[RealFile, ...]) -> Subject:
+        path = session_tmp / "handed over.zip"
+        with ZipFile(path, "w") as archive:
+            for file in archive_files:
+                archive.write(file.path, f"DICOM/{file.label}")
+            archive.writestr("README.txt", "not an image")
+        return Subject(lambda: ZipArchive(path), archive_files)
+
+
+@pytest.mark.peers
 class TestOrthancDicomWeb(ArchiveConformance):
     @pytest.fixture(scope="class")
     @classmethod
@@ -87,6 +103,7 @@ class TestOrthancDicomWeb(ArchiveConformance):
         return Subject(lambda: DicomWebArchive(settings), archive_files)
 
 
+@pytest.mark.peers
 class TestOrthancGet(ArchiveConformance):
     @pytest.fixture(scope="class")
     @classmethod
@@ -97,6 +114,7 @@ class TestOrthancGet(ArchiveConformance):
         return Subject(lambda: DimseArchive(settings), archive_files, rewritten=REWRITTEN_BY_DCMTK)
 
 
+@pytest.mark.peers
 class TestOrthancMove(ArchiveConformance):
     @pytest.fixture(scope="class")
     @classmethod
@@ -107,6 +125,7 @@ class TestOrthancMove(ArchiveConformance):
         return Subject(lambda: DimseArchive(settings), archive_files, rewritten=REWRITTEN_BY_DCMTK)
 
 
+@pytest.mark.peers
 class TestDcmqrscpGet(ArchiveConformance):
     @pytest.fixture(scope="class")
     @classmethod
@@ -123,6 +142,7 @@ class TestDcmqrscpGet(ArchiveConformance):
         )
 
 
+@pytest.mark.peers
 class TestDcmqrscpMove(ArchiveConformance):
     @pytest.fixture(scope="class")
     @classmethod
