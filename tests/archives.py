@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import data_store
+import pydicom
 from pydicom import dcmread
-from pydicom.data import get_testdata_file
 from pydicom.filereader import _read_file_meta_info as read_meta
 from pydicom.filereader import read_preamble
 
@@ -24,6 +26,8 @@ from dicom_migration.archive import (
     StudyQuery,
     StudyRecord,
 )
+
+WHEEL = Path(pydicom.__file__).parent / "data" / "test_files"
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,14 @@ def held_from(file: bytes) -> HeldInstance:
 
 def real_file(name: str) -> bytes:
     """Return a real DICOM file of the pydicom wheel."""
-    path = get_testdata_file(name)
-    assert isinstance(path, str), name
-    with open(path, "rb") as file:  # noqa: PTH123 - a path of another package's
-        return file.read()
+    return (WHEEL / name).read_bytes()
+
+
+def real_files() -> list[Path]:
+    """Return the DICOM files that the pydicom wheel and pydicom-data bring, in a fixed order."""
+    assert data_store.__file__
+    more = Path(data_store.__file__).parent / "data"
+    return sorted([*WHEEL.glob("*.dcm"), *more.glob("*.dcm")])
 
 
 Interference = Callable[[HeldInstance], None]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import warnings
 import zlib
+from functools import cache
 from typing import TYPE_CHECKING, BinaryIO
 
 from dicom_migration.errors import PermanentError, ReasonCode
@@ -61,6 +63,8 @@ def read_header(
     """
     from pydicom.filereader import read_dataset
 
+    _accept_values_as_they_are()
+
     def at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
         return tag in PIXEL_TAGS
 
@@ -80,6 +84,19 @@ def read_header(
         ) from None
 
 
+@cache
+def _accept_values_as_they_are() -> None:
+    """Keep pydicom from judging values: suites do that, and its warnings quote them (PHI)."""
+    import logging
+
+    from pydicom import config
+
+    config.settings.reading_validation_mode = config.IGNORE
+    config.settings.writing_validation_mode = config.IGNORE
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
+
+
 def inflate(data: bytes | memoryview, limit: int = MAX_INFLATED_BYTES) -> bytes:
     """Return the raw-deflate-compressed `data` unpacked, at most `limit` bytes (PS3.5 A.5).
 
@@ -96,6 +113,13 @@ def inflate(data: bytes | memoryview, limit: int = MAX_INFLATED_BYTES) -> bytes:
     if unpacker.unconsumed_tail:
         raise _not_inflatable(f"it unpacks to more than {limit} bytes")
     return unpacked
+
+
+def deflate(data: bytes) -> bytes:
+    """Return `data` raw-deflate-compressed, padded to even length (PS3.5 A.5)."""
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    packed = packer.compress(data) + packer.flush()
+    return packed + b"\0" if len(packed) % 2 else packed
 
 
 def _not_inflatable(why: str) -> PermanentError:

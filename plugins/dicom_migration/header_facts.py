@@ -47,6 +47,8 @@ INTEGER_FACTS: tuple[tuple[str, str], ...] = (
     ("samples_per_pixel", "SamplesPerPixel"),
     ("number_of_frames", "NumberOfFrames"),
 )
+#: DICOM keyword to column.
+COLUMN_OF_KEYWORD = {keyword: column for column, keyword in (*TEXT_FACTS, *INTEGER_FACTS)}
 #: How the text of the header is really encoded, whatever it declares; see `text_encoding`.
 TEXT_ENCODING = "text_encoding"
 TEXT_COLUMNS: tuple[str, ...] = (*(column for column, _ in TEXT_FACTS), TEXT_ENCODING)

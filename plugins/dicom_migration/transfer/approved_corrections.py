@@ -25,6 +25,7 @@ def approved_corrections(connection: Connection, wave_id: str) -> dict[str, tupl
             correction_id=row.correction_id,
             keyword=row.keyword,
             value=row.new_value or "",
+            old_value=row.old_value or "",
             rule_id=row.rule_id,
             approved_at=approved_at or row.updated_at,
             series_instance_uid=row.series_instance_uid,

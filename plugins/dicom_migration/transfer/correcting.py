@@ -1,45 +1,43 @@
-"""Approved corrections applied to a dataset in flight; pixel bytes are copied as they are.
+"""Approved corrections applied to a header in flight; no other byte of the dataset changes.
 
-What was there before goes into the Original Attributes Sequence (0400,0561), PS3.3 section
-C.12.1.1.9 and C.12.1.1.9.1.
+What was there before goes into the Original Attributes Sequence (0400,0561), byte for byte as it
+was: PS3.3 sections C.12.1.1.9 and C.12.1.1.9.1.
 """
 
 from __future__ import annotations
 
-import io
-import shutil
-import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, BinaryIO
 
-from dicom_migration.datasets import (
-    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
-    EXPLICIT_VR_BIG_ENDIAN,
-    IMPLICIT_VR_LITTLE_ENDIAN,
-)
 from dicom_migration.errors import PermanentError, ReasonCode
-
-if TYPE_CHECKING:
-    from pydicom import Dataset
-
-    from dicom_migration.transfer.spool import Spool
+from dicom_migration.header_facts import COLUMN_OF_KEYWORD
+from dicom_migration.transfer.splicing import ElementsApart
 
 MODIFYING_SYSTEM = "DICOM_MIGRATION"
+CHARSET = 0x00080005
+ORIGINAL_ATTRIBUTES = 0x04000561
+MODIFIED_ATTRIBUTES = 0x04000550
+_SEQUENCE_ENDS = (b"\xfe\xff\xdd\xe0\0\0\0\0", b"\xff\xfe\xe0\xdd\0\0\0\0")
+#: Value representations that hold text (PS3.5 section 6.2); a rule's values are text.
+_CHARSET_VRS = frozenset({"SH", "LO", "ST", "LT", "UC", "UT", "PN"})
+_ASCII_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"})
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
     """An approved correction: set the top-level attribute `keyword` to `value` ("" = empty).
 
-    Empty `series_instance_uid` or `sop_instance_uid` means: all of the study, or of the series.
-    `approved_at` is when a person approved it (UTC), the same on every run.
+    It was judged on one instance of a series and is for those that carry the same `old_value`:
+    a sibling that has another value keeps it. Empty `series_instance_uid` or `sop_instance_uid`
+    means: all of the study, or of the series. `approved_at` is when a person approved it (UTC),
+    the same on every run.
     """
 
     correction_id: str
     keyword: str
     value: str
+    old_value: str
     rule_id: str
     approved_at: datetime
     series_instance_uid: str = ""
@@ -52,124 +50,93 @@ class Correction:
             sop_instance_uid,
         )
 
+    def expects(self, facts: Mapping[str, str | int | None]) -> bool:
+        """Tell whether the instance still says what the correction was approved for."""
+        column = COLUMN_OF_KEYWORD.get(self.keyword)
+        current = "" if column is None else str(facts.get(column) or "")
+        return column is None or (current == self.old_value and current != self.value)
 
-def correct_dataset(dataset: Dataset, corrections: Sequence[Correction]) -> list[str]:
-    """Apply `corrections` to a header dataset; return the ids of those that changed something.
+
+def correct_header(
+    header: bytes,
+    transfer_syntax_uid: str,
+    declared_charset: str,
+    corrections: Sequence[Correction],
+) -> bytes:
+    """Return the header with `corrections` made and what was there before recorded.
+
+    Parameters
+    ----------
+    header
+        Dataset bytes up to Pixel Data, not deflated.
+    declared_charset
+        Specific Character Set (0008,0005) of the header, values joined by a backslash.
 
     Raises
     ------
     PermanentError
         With reason ``correction_failed``; the value is not told, it may be PHI.
     """
-    from pydicom import Dataset
     from pydicom.datadict import dictionary_VR, tag_for_keyword
-    from pydicom.tag import Tag
 
-    changed: list[Correction] = []
-    before = Dataset()
-    for correction in _charset_first(corrections):
-        tag_number = tag_for_keyword(correction.keyword)
-        if tag_number is None:
+    apart = ElementsApart(header, transfer_syntax_uid)
+    new_charset = next((c.value for c in corrections if c.keyword == "SpecificCharacterSet"), None)
+    charset = declared_charset if new_charset is None else new_charset
+    changed: dict[int, bytes] = {}
+    before: dict[int, bytes] = {}
+    for correction in corrections:
+        tag = tag_for_keyword(correction.keyword)
+        if tag is None:
             raise _failed(correction, "is not an attribute of the standard's dictionary")
-        tag = Tag(tag_number)
-        if tag in dataset and _as_text(dataset[tag].value) == correction.value:
-            continue
-        try:
-            if tag in dataset:
-                before[tag] = dataset[tag]
-            else:
-                before.add_new(tag, dictionary_VR(tag), None)
-            dataset.add_new(tag, dictionary_VR(tag), _value(correction.value))
-        except Exception as error:  # noqa: BLE001 - setters of hostile values raise anything
-            raise _failed(correction, f"could not be set ({type(error).__name__})") from None
-        changed.append(correction)
-    if changed:
-        _record_original(dataset, before, changed)
-    return [correction.correction_id for correction in changed]
+        vr = dictionary_VR(tag)
+        changed[tag] = apart.encode(tag, vr.encode(), _value_bytes(correction, vr, charset))
+        before[tag] = apart.raw(tag) or apart.encode(tag, vr.encode(), b"")
+    charset_before = apart.raw(CHARSET)
+    if charset_before is not None:
+        before.setdefault(CHARSET, charset_before)  # the old values are text in the old charset
+    approved_at = max(correction.approved_at for correction in corrections)
+    changed[ORIGINAL_ATTRIBUTES] = _original_attributes(apart, before, approved_at)
+    return apart.replace(changed)
 
 
-def write_corrected(
-    dataset: Dataset, tail: BinaryIO, transfer_syntax_uid: str, into: Spool
-) -> None:
-    """Write the header `dataset`, then what is left in `tail` (Pixel Data and after) verbatim.
-
-    A deflated dataset is deflated again (PS3.5 annex A.5).
-    """
-    from pydicom.filebase import DicomBytesIO
-    from pydicom.filewriter import write_dataset
-
-    buffer = DicomBytesIO()
-    buffer.is_little_endian = transfer_syntax_uid != EXPLICIT_VR_BIG_ENDIAN
-    buffer.is_implicit_VR = transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN
-    try:
-        write_dataset(buffer, dataset)
-    except Exception as error:  # noqa: BLE001 - the parser lets through what cannot be encoded
-        raise PermanentError(
-            f"A corrected header could not be encoded ({type(error).__name__}).",
-            reason=ReasonCode.CORRECTION_FAILED,
-            next_step="Look at the instance with dcmdump; leave it out of the rule or exclude it.",
-        ) from None
-    if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-        packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-        packed = packer.compress(buffer.getvalue() + tail.read()) + packer.flush()
-        into.write(packed + b"\0" if len(packed) % 2 else packed)
-        return
-    into.write(buffer.getvalue())
-    shutil.copyfileobj(tail, _Appender(into), 1 << 20)
+def _original_attributes(
+    apart: ElementsApart, before: Mapping[int, bytes], approved_at: datetime
+) -> bytes:
+    """Return the Original Attributes Sequence with one more item, this modification's."""
+    originals = b"".join(before[tag] for tag in sorted(before))
+    when = approved_at.strftime("%Y%m%d%H%M%S+0000").encode()
+    item = b"".join(
+        (
+            apart.encode(MODIFIED_ATTRIBUTES, b"SQ", apart.item(originals)),
+            apart.encode(0x04000562, b"DT", when),
+            apart.encode(0x04000563, b"LO", MODIFYING_SYSTEM.encode()),
+            apart.encode(0x04000564, b"LO", b""),
+            apart.encode(0x04000565, b"CS", b"CORRECT"),
+        )
+    )
+    existing = apart.value(ORIGINAL_ATTRIBUTES) or b""
+    for end in _SEQUENCE_ENDS:  # of a sequence of undefined length: this one's is explicit
+        existing = existing.removesuffix(end)
+    return apart.encode(ORIGINAL_ATTRIBUTES, b"SQ", existing + apart.item(item))
 
 
-class _Appender(io.RawIOBase):
-    """Lets ``shutil`` write into a spool."""
-
-    def __init__(self, spool: Spool) -> None:
-        self._spool = spool
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: bytes) -> int:  # type: ignore[override]
-        self._spool.write(data)
-        return len(data)
+def _value_bytes(correction: Correction, vr: str, charset: str) -> bytes:
+    if vr in _ASCII_VRS and correction.value.isascii():
+        return correction.value.encode("ascii")
+    if vr not in _CHARSET_VRS:
+        raise _failed(correction, f"is of VR {vr} and cannot hold this text")
+    return _in_charset(correction, charset)
 
 
-def _charset_first(corrections: Sequence[Correction]) -> list[Correction]:
-    # Later text is then encoded in the character set that the dataset declares afterwards.
-    return sorted(corrections, key=lambda c: (c.keyword != "SpecificCharacterSet", c.keyword))
+def _in_charset(correction: Correction, charset: str) -> bytes:
+    """Encode text as the dataset will declare it, or refuse: nothing is replaced silently."""
+    from pydicom.charset import convert_encodings, decode_bytes, encode_string
 
-
-def _record_original(dataset: Dataset, before: Dataset, changed: Sequence[Correction]) -> None:
-    from pydicom import Dataset
-    from pydicom import Sequence as DicomSequence
-
-    if "SpecificCharacterSet" in dataset and "SpecificCharacterSet" not in before:
-        before.SpecificCharacterSet = dataset.SpecificCharacterSet
-    item = Dataset()
-    item.ModifiedAttributesSequence = DicomSequence([before])
-    approved = max(correction.approved_at for correction in changed)
-    item.AttributeModificationDateTime = approved.strftime("%Y%m%d%H%M%S+0000")
-    item.ModifyingSystem = MODIFYING_SYSTEM
-    item.SourceOfPreviousValues = ""
-    item.ReasonForTheAttributeModification = "CORRECT"
-    existing = list(dataset.get("OriginalAttributesSequence") or [])
-    dataset.OriginalAttributesSequence = DicomSequence([*existing, item])
-
-
-def _value(text: str) -> str | list[str] | None:
-    if text == "":
-        return None
-    return text.split("\\") if "\\" in text else text
-
-
-def _as_text(value: object) -> str:
-    if value is None:
-        return ""
-    if (
-        not isinstance(value, str)
-        and hasattr(value, "__iter__")
-        and not hasattr(value, "components")
-    ):
-        return "\\".join(str(part) for part in value)
-    return str(value)
+    encodings = convert_encodings(charset.split("\\") if charset else None)
+    encoded = encode_string(correction.value, encodings)
+    if decode_bytes(encoded, encodings, set()) != correction.value:
+        raise _failed(correction, f"cannot be written in the character set {charset or 'ASCII'!r}")
+    return encoded
 
 
 def _failed(correction: Correction, why: str) -> PermanentError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -11,13 +12,14 @@ from dicom_migration.archive import InstanceIdentity
 from dicom_migration.cloud import CloudStore
 from dicom_migration.datasets import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+    deflate,
     inflate,
     read_header,
 )
 from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.header_facts import read_header_facts
 from dicom_migration.manifest import ManifestRow
-from dicom_migration.transfer.correcting import Correction, correct_dataset, write_corrected
+from dicom_migration.transfer.correcting import Correction, correct_header
 from dicom_migration.transfer.part10 import part10_header
 from dicom_migration.transfer.pixel_data import (
     PixelValue,
@@ -25,8 +27,12 @@ from dicom_migration.transfer.pixel_data import (
     missing_pixel_bytes,
     pixel_sha256,
 )
+from dicom_migration.transfer.splicing import ElementsApart
 from dicom_migration.transfer.spool import Spool
 from dicom_migration.uids import checked_uid
+
+Facts = dict[str, str | int | None]
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +85,16 @@ def pass_instance(
         uid,
         settings,
     )
-    corrections = [c for c in settings.corrections if c.applies_to(series, uid)]
-    stored, applied, facts = received, [], read_header_facts(header)
+    plain.seek(start)
+    head = plain.read(pixels_start - start)
+    ElementsApart(head, identity.transfer_syntax_uid)  # or it is truncated
+    facts = read_header_facts(header)
+    corrections = [
+        c for c in settings.corrections if c.applies_to(series, uid) and c.expects(facts)
+    ]
+    stored = received
     if corrections:
-        plain.seek(start)
-        # read again: reading facts has decoded values, which would not be written as they were
-        fresh = read_header(plain, identity.transfer_syntax_uid, sop_instance_uid=uid)
-        applied = correct_dataset(fresh, corrections)
-        if applied:
-            plain.seek(pixels_start)
-            stored = Spool(
-                part10_header(identity), settings.spool_memory_bytes, settings.spool_folder
-            )
-            write_corrected(fresh, plain, identity.transfer_syntax_uid, stored)
-            facts = read_header_facts(fresh)
+        stored, facts = _corrected(identity, head, plain, facts, corrections, settings)
     try:
         key = _store(store, stored, series, uid, settings)
         return ManifestRow(
@@ -109,12 +111,36 @@ def pass_instance(
             pixel_sha256=_hash(plain, pixels),
             object_key=key,
             source=settings.source,
-            corrections=tuple(sorted(applied)),
+            corrections=tuple(sorted(c.correction_id for c in corrections)),
             facts=facts,
         )
     finally:
         if stored is not received:
             stored.close()
+
+
+def _corrected(
+    identity: InstanceIdentity,
+    head: bytes,
+    plain: BinaryIO,
+    facts: Facts,
+    corrections: Sequence[Correction],
+    settings: PassSettings,
+) -> tuple[Spool, Facts]:
+    """Return the corrected object and its facts; `plain` stands where the header ends."""
+    syntax = identity.transfer_syntax_uid
+    corrected = correct_header(
+        head, syntax, str(facts["specific_character_set"] or ""), corrections
+    )
+    spool = Spool(part10_header(identity), settings.spool_memory_bytes, settings.spool_folder)
+    if syntax == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+        spool.write(deflate(corrected + plain.read()))
+    else:
+        spool.write(corrected)
+        while piece := plain.read(_PIECE):
+            spool.write(piece)
+    header = read_header(io.BytesIO(corrected), syntax, sop_instance_uid=identity.sop_instance_uid)
+    return spool, read_header_facts(header)
 
 
 def _plain_dataset(identity: InstanceIdentity, received: Spool) -> tuple[BinaryIO, int]:

@@ -315,7 +315,7 @@ def test_approved_corrections_are_applied_and_what_was_there_is_kept(
     archive: MemoryArchive, store: S3Store, ledger: Ledger, wave: str
 ) -> None:
     ct = archive.instances[0]
-    _approve(ledger, wave, ct, "StudyDescription", "CORRECTED")
+    _approve(ledger, wave, ct, "StudyDescription", "e+1", "CORRECTED")
     transfer(archive, store, ledger, wave)
     rows = manifests(ledger, store)[ct.record.study_instance_uid]
     row = next(r for r in rows if r.sop_instance_uid == ct.record.sop_instance_uid)
@@ -335,6 +335,36 @@ def test_approved_corrections_are_applied_and_what_was_there_is_kept(
     assert stored == before
 
 
+def test_an_instance_that_says_something_else_keeps_it(
+    archive: MemoryArchive, store: S3Store, ledger: Ledger, wave: str
+) -> None:
+    ct = archive.instances[0]
+    _approve(ledger, wave, ct, "StudyDescription", "another text", "CORRECTED")
+    transfer(archive, store, ledger, wave)
+    (row,) = manifests(ledger, store)[ct.record.study_instance_uid]
+    assert row.corrections == ()
+    assert store.read(row.object_key).endswith(ct.dataset)
+
+
+def test_a_charset_declared_leaves_the_text_bytes_as_they_were(
+    archive: MemoryArchive, store: S3Store, ledger: Ledger, wave: str
+) -> None:
+    dataset = dcmread(BytesIO(real_file("CT_small.dcm")))
+    raw = "Müller^Jörg".encode()
+    dataset.PatientName = "X" * len(raw)
+    buffer = BytesIO()
+    dataset.save_as(buffer)
+    undeclared = held_from(buffer.getvalue().replace(b"X" * len(raw), raw))
+    archive = replace(archive, instances=[undeclared, *archive.instances[1:]])
+    _approve(ledger, wave, undeclared, "SpecificCharacterSet", "ISO_IR 100", "ISO_IR 192")
+    transfer(archive, store, ledger, wave)
+    (row,) = manifests(ledger, store)[undeclared.record.study_instance_uid]
+    stored = store.read(row.object_key)
+    assert raw in stored
+    assert str(dcmread(BytesIO(stored)).PatientName) == "Müller^Jörg"
+    assert row.facts["patient_name"] == "Müller^Jörg"
+
+
 def test_only_studies_that_are_left_are_cut_into_shards_and_the_wave_closes(
     archive: MemoryArchive, store: S3Store, ledger: Ledger, wave: str
 ) -> None:
@@ -351,7 +381,14 @@ def test_only_studies_that_are_left_are_cut_into_shards_and_the_wave_closes(
     assert waves_to_move(ledger, [wave]) == [wave]
 
 
-def _approve(ledger: Ledger, wave: str, instance: HeldInstance, keyword: str, value: str) -> None:
+def _approve(
+    ledger: Ledger,
+    wave: str,
+    instance: HeldInstance,
+    keyword: str,
+    old_value: str,
+    value: str,
+) -> None:
     with ledger.write() as connection:
         connection.execute(
             insert(schema.correction).values(
@@ -359,6 +396,7 @@ def _approve(ledger: Ledger, wave: str, instance: HeldInstance, keyword: str, va
                 wave_id=wave,
                 study_instance_uid=instance.record.study_instance_uid,
                 keyword=keyword,
+                old_value=old_value,
                 new_value=value,
                 rule_id="test-rule",
                 ruleset_sha256="0" * 64,
