@@ -83,13 +83,18 @@ def _take_window(
     seen: set[str] = set()
     for answer in find_in_window(archive, window, policy, answers):
         fresh: dict[str, StudyRecord] = {}
+        unnamed: dict[str, StudyRecord] = {}
         for record in answer:
             uid = record.study_instance_uid
             if not is_valid_uid(uid):
                 notes.append(_invalid(uid))
+                unnamed[stand_in(uid)] = replace(record, study_instance_uid=stand_in(uid))
             elif uid not in seen:
                 fresh[uid] = record
-        seen.update(fresh)
+        seen.update(fresh, unnamed)
+        record_studies(
+            ledger, archive.name, [study_row(item, _unknown) for item in unnamed.values()], (), ()
+        )
         records = list(fresh.values())
         for start in range(0, len(records), BATCH):
             batch = records[start : start + BATCH]
@@ -172,18 +177,19 @@ def _close_window(
     ledger: Ledger, window: Window, found: int, answers: Answers, notes: list[ExceptionNote]
 ) -> None:
     chain = EventChain(f"inventory/{window.window_id}")
-    empty = [n.study_instance_uid for n in notes if n.reason is ReasonCode.STUDY_EMPTY]
+    stuck = {n.study_instance_uid for n in notes if n.reason in _STUCK}
     table = schema.inventory_window.c
     with ledger.write() as connection:
         note_exceptions(connection, notes, chain)
-        for start in range(0, len(empty), BATCH):
+        quarantined = sorted(stuck)
+        for start in range(0, len(quarantined), BATCH):
             move_where(
                 connection,
-                schema.study.c.study_instance_uid.in_(empty[start : start + BATCH])
+                schema.study.c.study_instance_uid.in_(quarantined[start : start + BATCH])
                 & (schema.study.c.state == StudyState.DISCOVERED.value),
                 StudyState.QUARANTINED,
                 chain,
-                payload={"reason": ReasonCode.STUDY_EMPTY.value, "window": str(window)},
+                payload={"window": str(window)},
             )
         connection.execute(
             update(schema.inventory_window)
@@ -201,12 +207,27 @@ def _close_window(
         )
 
 
+#: Studies that the source itself keeps from being planned: a person must decide at once.
+_STUCK = (ReasonCode.STUDY_EMPTY, ReasonCode.UID_INVALID)
+
+
+def stand_in(uid: str) -> str:
+    """Return the key under which a study whose identifier is no UID is kept and counted.
+
+    The identifier itself may be hostile; it becomes neither a key nor a message.
+    """
+    return "invalid-" + hashlib.sha256(uid.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+
+
+def _unknown(_record: StudyRecord) -> int | None:
+    return None
+
+
 def _invalid(uid: str) -> ExceptionNote:
-    digest = hashlib.sha256(uid.encode("utf-8", "surrogatepass")).hexdigest()
     return ExceptionNote(
         ReasonCode.UID_INVALID,
         PHASE,
-        subject=f"sha256:{digest}",
+        study_instance_uid=stand_in(uid),
         detail=f"The source reports a study whose identifier ({len(uid)} characters) is no UID.",
         suggested_fix="Find the study in the source's database and give it a valid UID there.",
     )

@@ -7,11 +7,14 @@ the column comments. ``migrations/`` builds these tables; a test proves that bot
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
     DateTime,
+    Dialect,
     Float,
     Index,
     Integer,
@@ -19,6 +22,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     false,
 )
 
@@ -34,7 +38,27 @@ metadata = MetaData(
 
 _UID = String(64)
 _ID = BigInteger().with_variant(Integer, "sqlite")
-_UTC = DateTime(timezone=True)
+
+
+class _UtcDateTime(TypeDecorator[datetime]):
+    """A point in time that comes back aware, in UTC, from every database.
+
+    SQLite keeps no time zone: what is written is UTC, so what is read is as well.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or value.tzinfo is not None:
+            return value
+        return value.replace(tzinfo=UTC)
+
+
+_UTC = _UtcDateTime()
 
 
 def _uid(name: str, **kwargs: object) -> Column[str]:

@@ -32,6 +32,12 @@ def take(
     return total
 
 
+def state_of(ledger: Ledger, uid: str) -> str | None:
+    table = schema.study.c
+    with ledger.read() as connection:
+        return connection.scalar(select(table.state).where(table.study_instance_uid == uid))
+
+
 def studies_in(ledger: Ledger) -> set[str]:
     with ledger.read() as connection:
         return set(connection.scalars(select(schema.study.c.study_instance_uid)))
@@ -122,7 +128,10 @@ def test_a_hostile_identifier_becomes_an_exception_without_its_text(ledger: Ledg
     evil = [StudyRecord(text, study_date="20200101") for text in ("../../etc", "1.2;drop", "")]
     counts = take(ledger, CappedArchive([*evil, study(1)]))
     assert counts.invalid == 3
-    assert studies_in(ledger) == {"1.2.1"}
+    named = {uid for uid in studies_in(ledger) if not uid.startswith("invalid-")}
+    assert named == {"1.2.1"}
+    assert len(studies_in(ledger)) == 4  # each is counted, and stands in quarantine
+    assert {state_of(ledger, uid) for uid in studies_in(ledger) - named} == {"quarantined"}
     with ledger.read() as connection:
         assert open_exception_counts(connection) == {"uid_invalid": 3}
         rows = connection.execute(select(schema.exception)).all()
