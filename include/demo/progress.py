@@ -114,7 +114,7 @@ class Watch:
         verified, measured = runs["verification"], runs["retrieval_benchmark"]
         if not verified:  # nothing was planned: every study is excluded or quarantined
             return "planned" not in counts
-        return bool(measured) and measured[0]["start_date"] >= verified[0]["end_date"]
+        return bool(measured) and measured[0]["start_date"] >= verified[0]["start_date"]
 
     def _failure(self, dag: str, run: str) -> str:
         lines = [f"DAG {dag}, run {run} failed."]

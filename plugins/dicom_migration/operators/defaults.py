@@ -18,12 +18,13 @@ PACS_POOL = "pacs_associations"
 #: Bounds concurrent readers and writers of the cloud copy.
 CLOUD_POOL = "cloud_transfers"
 
-INVENTORY = Asset("migration://inventory")
-APPROVED_PLAN = Asset("migration://approved-plan")
-CLEANSED_WAVE = Asset("migration://cleansed-wave")
-TRANSFERRED_WAVE = Asset("migration://transferred-wave")
-VERIFIED_WAVE = Asset("migration://verified-wave")
-BENCHMARK = Asset("migration://retrieval-benchmark")
+# x-…: a scheme of our own, for which Airflow need not import every provider to ask for a handler.
+INVENTORY = Asset("x-migration://inventory")
+APPROVED_PLAN = Asset("x-migration://approved-plan")
+CLEANSED_WAVE = Asset("x-migration://cleansed-wave")
+TRANSFERRED_WAVE = Asset("x-migration://transferred-wave")
+VERIFIED_WAVE = Asset("x-migration://verified-wave")
+BENCHMARK = Asset("x-migration://retrieval-benchmark")
 
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
