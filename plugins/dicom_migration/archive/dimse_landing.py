@@ -11,6 +11,7 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -62,16 +63,15 @@ class Landing:
         self._streams: set[PduStream] = set()
         self._threads: list[threading.Thread] = []
         self._closing = threading.Event()
-        self._began = time.monotonic()
+        self._last_activity = time.monotonic()
         self._listener = _listen(settings)
         self.port = int(self._listener.getsockname()[1])
 
     @property
     def quiet_s(self) -> float:
         """Return for how many seconds no byte has arrived from any sender."""
-        activity = [stream.last_activity for stream in tuple(self._streams)]
-        self._began = max([self._began, *activity])
-        return time.monotonic() - self._began
+        connected = [stream.last_activity for stream in tuple(self._streams)]
+        return time.monotonic() - max([self._last_activity, *connected])
 
     def __enter__(self) -> Self:
         """Begin to accept associations."""
@@ -96,8 +96,8 @@ class Landing:
             # As long as it takes: an instance that is committed later would be in no account.
             thread.join()
 
-    def _start(self, target: object, *args: object) -> None:
-        thread = threading.Thread(target=target, args=args, name="dicom-landing", daemon=True)  # type: ignore[arg-type]
+    def _start(self, target: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, name="dicom-landing", daemon=True)
         self._threads.append(thread)
         thread.start()
 
@@ -134,7 +134,7 @@ class Landing:
                 self.errors.append(error)
                 log.warning("Landing: %s", error)
         finally:
-            self._began = max(self._began, stream.last_activity)
+            self._last_activity = max(self._last_activity, stream.last_activity)
             self._streams.discard(stream)
             stream.close()
 

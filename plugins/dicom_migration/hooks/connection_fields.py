@@ -8,12 +8,14 @@ silence. Values are never echoed: a password may stand where a port should.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from dicom_migration.errors import PermanentError, ReasonCode
+from dicom_migration.errors import MigrationError, PermanentError, ReasonCode
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
+
+    from dicom_migration.archive.protocol import ImageArchive
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -115,12 +117,17 @@ def require_host(connection: Connection) -> str:
     return str(connection.host)
 
 
-def tested(hook: object) -> tuple[bool, str]:
-    """Check the archive of a hook for Airflow's *Test* button: success, and what to show."""
-    from dicom_migration.errors import MigrationError
+class ArchiveHook(Protocol):
+    """A hook whose connection is a study archive."""
 
+    def get_conn(self) -> ImageArchive:
+        """Return the archive."""
+
+
+def tested(hook: ArchiveHook) -> tuple[bool, str]:
+    """Check the archive of a hook for Airflow's *Test* button: success, and what to show."""
     try:
-        with hook.get_conn() as archive:  # type: ignore[attr-defined]
+        with hook.get_conn() as archive:
             found = archive.check()
     except MigrationError as error:
         return False, str(error)
