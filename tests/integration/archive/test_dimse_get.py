@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
@@ -15,8 +17,10 @@ from dicom_migration.archive.dicomweb import DicomWebArchive, DicomWebSettings
 from dicom_migration.archive.dimse import DimseArchive, DimseSettings
 from dicom_migration.archive.dimse_association import Association
 from dicom_migration.archive.dimse_command import CommandField, Field
+from dicom_migration.archive.dimse_settings import RetrieveMethod
 from dicom_migration.errors import TransientError
 from include.peers import Orthanc
+from include.peers.process import free_port
 from tests.conftest import require
 from tests.integration.archive.real_files import SECONDARY_CAPTURE, RealFile, read_real_file
 from tests.integration.archive.recording_sink import RecordingSink
@@ -29,6 +33,7 @@ from tests.integration.archive.scripted_source import (
 
 STUDY = "1.2.826.0.1.1"
 STORAGE = "1.2.840.10008.5.1.4.1.1."
+DEFLATED = "1.2.840.10008.1.2.1.99"
 # Twenty-two transfer syntaxes each: an association has room for five of them.
 CLASSES = [STORAGE + number for number in ("2", "4", "1", "1.1", "20", "128", "7.1", "481.1")]
 EXPECTED = tuple(
@@ -199,6 +204,39 @@ def test_a_real_study_of_many_classes_comes_whole(
     assert sorted(outcome.delivered) == sorted(files)
     assert outcome.reported_completed == 7
     assert all(files[i.sop_instance_uid].dataset == data for i, data in sink.committed)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("method", ["C-GET", "C-MOVE"])
+def test_what_the_source_has_written_itself_arrives_byte_for_byte(
+    method: RetrieveMethod, session_tmp: Path, archive_files: tuple[RealFile, ...]
+) -> None:
+    """DCMTK writes once more when it sends; what it wrote already, it writes the same."""
+    require(Orthanc.available(), "orthanc")
+    require(shutil.which("dcmconv"), "dcmtk")
+    folder = session_tmp / f"written by DCMTK for {method}"
+    folder.mkdir()
+    for file in archive_files:
+        command = ["dcmconv", "--padding-off", str(file.path), str(folder / file.path.name)]
+        subprocess.run(command, check=True, capture_output=True)
+    files = {f.sop_instance_uid: f for f in map(read_real_file, folder.glob("*.dcm"))}
+    assert len({f.transfer_syntax_uid for f in files.values()}) == 10
+    landing_port = free_port()
+    destinations = {"DICOM_MIGRATION": ("127.0.0.1", landing_port)}
+    sink = RecordingSink()
+    with Orthanc(session_tmp / f"orthanc {method}", move_destinations=destinations) as peer:
+        peer.load(folder)
+        settings = DimseSettings("127.0.0.1", peer.port, peer.ae_title, landing_port=landing_port)
+        with DimseArchive(replace(settings, retrieve_method=method)) as archive:
+            for study in sorted({f.study_instance_uid for f in files.values()}):
+                archive.retrieve_study(study, sink, tuple(archive.find_instances(study)))
+    assert len(sink.committed) == len(files)
+    for identity, data in sink.committed:
+        held = files[identity.sop_instance_uid]
+        assert identity.transfer_syntax_uid == held.transfer_syntax_uid
+        # A deflated dataset is sent with even length (PS3.5 section A.5).
+        padded = held.transfer_syntax_uid == DEFLATED and len(held.dataset) % 2 == 1
+        assert data == held.dataset + (b"\0" if padded else b""), held.label
 
 
 @pytest.mark.peers
