@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from airflow.sdk import Connection
 from pydicom.data import get_testdata_file
 
 from dicom_migration.archive import ImageArchive
@@ -83,6 +84,13 @@ def test_what_the_provider_names_exists() -> None:
     for entry in info["hooks"]:
         for module in entry["python-modules"]:
             importlib.import_module(module)
+
+
+@pytest.mark.parametrize("conn_type", ["dicom", "dicomweb", "dicom_folder"])
+def test_airflow_finds_the_hook_of_the_installed_package(conn_type: str) -> None:
+    hook = Connection(conn_id="source", conn_type=conn_type).get_hook()
+    assert hook.conn_type == conn_type
+    assert getattr(hook, hook.conn_name_attr) == "source"
 
 
 def test_importing_a_hook_costs_nothing_but_airflow() -> None:
