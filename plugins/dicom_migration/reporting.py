@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dicom_migration.policies import include_dir
-from dicom_migration.units import human_bytes, human_seconds
+from dicom_migration.units import human_bytes, human_seconds, money
 
 
 def render_report(template: str, **values: Any) -> str:
@@ -25,5 +25,6 @@ def render_report(template: str, **values: Any) -> str:
     )
     environment.filters["bytes"] = human_bytes
     environment.filters["seconds"] = human_seconds
+    environment.filters["money"] = money
     environment.filters["count"] = lambda value: f"{value:,}"
     return environment.get_template(template).render(**values)

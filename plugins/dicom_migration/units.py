@@ -29,3 +29,8 @@ def human_seconds(seconds: float) -> str:
         return f"{hours} h {minutes} min"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h"
+
+
+def money(amount: float) -> str:
+    """Return an amount with two decimals, with four when it is less than one."""
+    return f"{amount:,.2f}" if amount >= 1 or amount == 0 else f"{amount:.4f}"

@@ -124,7 +124,7 @@ def test_age_chooses_the_storage_class(ledger: Ledger, policies: PlanPolicies) -
     assert [tier for _, _, tier in decided(ledger).values()] == [
         "STANDARD",
         "GLACIER_IR",
-        "DEEP_ARCHIVE",
+        "GLACIER_IR",
         "STANDARD",
         "STANDARD",
     ]
