@@ -36,7 +36,9 @@ RUN packages="$(sed 's/#.*//' packages.txt | xargs)" \
     fi
 
 # Python packages, as the image's user: the official image refuses pip as root. Before the project,
-# so that a change of code does not install them again.
+# so that a change of code does not install them again. On the official image pip may add that the
+# SDKs of other clouds, which that image holds and this project does not use, asked for other
+# versions: the locked ones are installed all the same.
 USER ${IMAGE_USER}
 COPY --chown=${IMAGE_USER}:0 requirements.txt ./
 RUN pip install --no-cache-dir --require-hashes -r requirements.txt
