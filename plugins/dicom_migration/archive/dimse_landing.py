@@ -130,7 +130,8 @@ class Landing:
         except SinkStoppedError:
             pass  # the receiver holds the error
         except MigrationError as error:
-            if not self._closing.is_set():
+            # Connections that we cut ourselves are no errors of the sender.
+            if isinstance(error, PermanentError) or not self._closing.is_set():
                 self.errors.append(error)
                 log.warning("Landing: %s", error)
         finally:

@@ -13,16 +13,28 @@ from pydicom.uid import UID
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiation
 
-from dicom_migration.archive.association_request import peer_facts, user_information
+from dicom_migration.archive.association_request import (
+    peer_facts,
+    request_association,
+    user_information,
+)
 from dicom_migration.archive.dimse_association import AcceptedContext, Association
 from dicom_migration.archive.dimse_command import Command, CommandField, Field, number, text
 from dicom_migration.archive.dimse_settings import DimseSettings
 from dicom_migration.archive.pdu_stream import PduStream, PduType
-from dicom_migration.errors import MigrationError
+from dicom_migration.errors import MigrationError, PermanentError, TransientError
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+VERIFICATION = "1.2.840.10008.1.1"
+EXPLICIT = "1.2.840.10008.1.2.1"
 
 Script = Callable[[Association], None]
 RawScript = Callable[[socket.socket], None]
-MOVE_FINAL = {Field.COMMAND_FIELD: int(CommandField.C_MOVE_RSP), Field.STATUS: 0}
+RawCT = "1.2.840.10008.5.1.4.1.1.2"
+VERIFICATION = "1.2.840.10008.1.1"
+EXPLICIT = "1.2.840.10008.1.2.1"
+
+Script = Callable[[socket.socket], None]
 
 
 class ScriptedSource:
@@ -135,6 +147,34 @@ def store_request(sop_class_uid: str, sop_instance_uid: str, message_id: int = 1
         Field.AFFECTED_SOP_INSTANCE_UID: sop_instance_uid,
         Field.PRIORITY: 0,
     }
+
+
+def send_instances(settings: DimseSettings, *uids: str) -> list[int]:
+    """Send CT instances as a source does; return the statuses, [] when not let in.
+
+    pynetdicom's sender would do, but for a race: under load its reactor takes a response that
+    the sender waits for.
+    """
+    try:
+        association = request_association(settings, [(CT, (EXPLICIT,))])
+    except PermanentError:
+        return []
+    statuses: list[int] = []
+    with contextlib.suppress(TransientError), association:
+        for uid in uids:
+            association.send(1, store_request(CT, uid), b"a dataset")
+            _, response = association.receive_command(30)
+            statuses.append(number(response, Field.STATUS) or 0)
+    return statuses
+
+
+def echo(settings: DimseSettings) -> int | None:
+    """Send a C-ECHO; return the status."""
+    with request_association(settings, [(VERIFICATION, (EXPLICIT,))]) as association:
+        request = {Field.COMMAND_FIELD: int(CommandField.C_ECHO_RQ), Field.MESSAGE_ID: 1}
+        association.send(1, {**request, Field.AFFECTED_SOP_CLASS_UID: VERIFICATION})
+        _, response = association.receive_command(30)
+        return number(response, Field.STATUS)
 
 
 def _accepted(connection: socket.socket) -> Association:

@@ -9,10 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from pydicom import Dataset
-from pydicom.uid import ExplicitVRLittleEndian
-from pynetdicom import AE
-from pynetdicom.sop_class import CTImageStorage, Verification
 
 from dicom_migration.archive import InstanceRecord
 from dicom_migration.archive.dimse import DimseArchive, DimseSettings
@@ -22,12 +18,17 @@ from dicom_migration.archive.instance_receiver import InstanceReceiver
 from dicom_migration.errors import PermanentError, ReasonCode, TransientError
 from include.peers.process import free_port
 from tests.integration.archive.recording_sink import RecordingSink
-from tests.integration.archive.scripted_source import ScriptedSource, answer, take_request
+from tests.integration.archive.scripted_source import (
+    CT,
+    ScriptedSource,
+    answer,
+    echo,
+    send_instances,
+    take_request,
+)
 
 STUDY, SERIES = "1.2.826.0.1.1", "1.2.826.0.1.2"
-EXPECTED = tuple(
-    InstanceRecord(STUDY, SERIES, f"1.2.826.0.1.3.{number}", CTImageStorage) for number in (1, 2)
-)
+EXPECTED = tuple(InstanceRecord(STUDY, SERIES, f"1.2.826.0.1.3.{number}", CT) for number in (1, 2))
 UIDS = [record.sop_instance_uid for record in EXPECTED]
 REFUSED = 0x0124
 
@@ -35,22 +36,9 @@ REFUSED = 0x0124
 def send(
     port: int, *uids: str, called: str = "DICOM_MIGRATION", calling: str = "SCRIPTED"
 ) -> list[int]:
-    """Send instances as a source does; return the statuses, [] when the association is refused."""
-    entity = AE(ae_title=calling)
-    entity.acse_timeout = entity.dimse_timeout = 5
-    entity.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
-    association = entity.associate("127.0.0.1", port, ae_title=called)
-    if not association.is_established:
-        return []
-    statuses = []
-    for uid in uids:
-        dataset = Dataset()
-        dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, uid
-        dataset.file_meta = Dataset()  # type: ignore[assignment]
-        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        statuses.append(int(association.send_c_store(dataset).get("Status", -1)))
-    association.release()
-    return statuses
+    """Send instances to a landing; return the statuses, [] when we are not let in."""
+    landing = DimseSettings("127.0.0.1", port, called, calling_ae_title=calling)
+    return send_instances(landing, *uids)
 
 
 def settings(peer: ScriptedSource, **changes: Any) -> DimseSettings:
@@ -156,12 +144,11 @@ def test_a_source_that_sends_under_another_ae_title_is_told_so() -> None:
 
 def test_an_administrator_can_echo_the_landing() -> None:
     source = DimseSettings("127.0.0.1", 104, "SCRIPTED", landing_host="127.0.0.1", landing_port=0)
-    entity = AE(ae_title="SCRIPTED")
-    entity.add_requested_context(Verification)
     with Landing(source, InstanceReceiver(RecordingSink())) as landing:
-        association = entity.associate("127.0.0.1", landing.port, ae_title="DICOM_MIGRATION")
-        assert association.send_c_echo().Status == 0x0000
-        association.release()
+        us = DimseSettings(
+            "127.0.0.1", landing.port, "DICOM_MIGRATION", calling_ae_title="SCRIPTED"
+        )
+        assert echo(us) == 0x0000
 
 
 def test_parallel_associations_reach_the_sink_one_instance_at_a_time() -> None:

@@ -27,6 +27,7 @@ from dicom_migration.archive.dimse_landing import Landing
 from dicom_migration.archive.instance_receiver import InstanceReceiver
 from dicom_migration.errors import PermanentError, ReasonCode, TransientError
 from tests.integration.archive.recording_sink import RecordingSink
+from tests.integration.archive.scripted_source import echo
 
 EPOCH = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 
@@ -147,18 +148,16 @@ def test_the_landing_speaks_tls_where_the_source_does(certificate: tuple[Path, P
     files = [str(path) for path in certificate]
     tls = TlsSettings(ca_file=files[0], certificate_file=files[0], key_file=files[1])
     settings = replace(source(104, tls), landing_host="127.0.0.1", landing_port=0)
-    entity = AE(ae_title="PACS")
-    entity.add_requested_context(Verification)
-    client = ssl.create_default_context(cafile=files[0])
-    client.load_cert_chain(*files)
     with Landing(settings, InstanceReceiver(RecordingSink())) as landing:
-        secured = entity.associate(
-            "127.0.0.1", landing.port, ae_title="DICOM_MIGRATION", tls_args=(client, "127.0.0.1")
+        sender = DimseSettings(
+            "127.0.0.1", landing.port, "DICOM_MIGRATION", calling_ae_title="PACS", tls=tls
         )
-        assert secured.send_c_echo().Status == 0x0000
-        secured.release()
-        plain = entity.associate("127.0.0.1", landing.port, ae_title="DICOM_MIGRATION")
-        assert not plain.is_established
+        assert echo(sender) == 0x0000
+        with pytest.raises((PermanentError, TransientError)):
+            echo(replace(sender, tls=None, acse_timeout_s=2))
+        without = TlsSettings(ca_file=files[0])
+        with pytest.raises((PermanentError, TransientError)):
+            echo(replace(sender, tls=without, acse_timeout_s=2))
 
 
 def test_a_landing_without_a_certificate_does_not_fall_back_to_plain() -> None:
