@@ -15,8 +15,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 # Airflow starts `airflow` and tests start their tools by name.
 WITH_PATH := PATH="$(abspath $(BIN)):$$PATH"
-# For `make demo`
-export KEEP ARCHIVE_DIR PACS
+# Variables of the command line (make demo KEEP=1) and of the environment reach the programs as
+# they are; `export` would add the ones nobody set, empty.
 
 # Cheapest first, so that a mistake shows early; then every other folder of tests.
 FIRST := tests/unit tests/tooling tests/include tests/dags
