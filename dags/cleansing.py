@@ -83,7 +83,6 @@ with DAG(
         body="{{ " + _PROPOSAL + "['approval_text'] }}",
         standing_approver="{{ " + _PROPOSAL + "['approved_by'] }}",
         response_timeout=timedelta(days=14),
-        retries=0,
     )
     record_approval = RecordCorrectionsApprovalOperator(
         task_id="record_approval", proposal=propose.output, response=approve_corrections.output

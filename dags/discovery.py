@@ -84,7 +84,6 @@ with DAG(
         subject="Migration plan {{ ti.xcom_pull(task_ids='make_plan')['plan_id'] }}",
         body="{{ ti.xcom_pull(task_ids='make_plan')['approval_text'] }}",
         response_timeout=timedelta(days=14),
-        retries=0,
     )
     record_approval = RecordPlanApprovalOperator(
         task_id="record_approval",

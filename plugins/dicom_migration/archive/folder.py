@@ -70,11 +70,17 @@ class FolderArchive:
         return ArchiveCheck(f"DICOM folder {self.settings.root}", latency, facts)
 
     def find_studies(self, query: StudyQuery) -> Iterator[StudyRecord]:
-        """Yield the studies; as at a PACS, a date range does not match undated ones."""
+        """Yield the studies; as at a PACS, a date range does not match undated ones.
+
+        A DICOM file without usable UIDs is a study of its own whose Study Instance UID is none:
+        it is told, so that it can be counted, and cannot be retrieved.
+        """
         wanted = {checked_uid(uid, "Study Instance UID") for uid in query.study_instance_uids}
         for uid, study in self.index.studies.items():
             if (not wanted or uid in wanted) and _dated_within(study.record.study_date, query):
                 yield study.summary()
+        if not wanted and _dated_within("", query):
+            yield from self.index.nameless
 
     def find_series(self, study_instance_uid: str) -> Iterator[SeriesRecord]:
         """Yield the series of one study; none when there is no such study."""

@@ -83,6 +83,8 @@ class FolderIndex:
 
     def __init__(self, root: Path) -> None:
         self.studies: dict[str, IndexedStudy] = {}
+        #: DICOM files whose UIDs are missing or none: each stands for a study that nobody can name.
+        self.nameless: list[StudyRecord] = []
         self.counts: Counter[str] = Counter()
         for path in _files(root, self.counts):
             self._add(path)
@@ -115,6 +117,8 @@ class FolderIndex:
             raise _failed(error) from error
         if isinstance(header, NotAnInstance):
             self.counts[_COUNTED_AS[header]] += 1
+            if header is NotAnInstance.UNREADABLE:
+                self.nameless.append(StudyRecord(f"file:{path}", number_of_instances=1))
             return
         self.counts["instances"] += 1
         study = records.first(header.attributes, records.STUDY_INSTANCE_UID)

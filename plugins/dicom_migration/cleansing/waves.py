@@ -76,7 +76,9 @@ def cut_chunks(ledger: Ledger, wave_id: str, policy: CleansingPolicy) -> list[Ch
             select(func.count()).select_from(schema.study).where(_STUDY.wave_id == wave_id)
         )
     count = int(studies or 0)
-    size = max(policy.studies_per_task, -(-count // policy.max_tasks))
+    most = max(policy.studies_per_task, -(-count // policy.max_tasks))
+    tasks = max(1, -(-count // most))
+    size = max(1, -(-count // tasks))  # equal tasks: none is left with the rest
     return [Chunk(wave_id, number, size) for number in range(max(1, -(-count // size)))]
 
 

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+_NOBODY_ANSWERED = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(
+            exception="airflow.providers.standard.exceptions.HITLTimeoutError",
+            action=RetryAction.FAIL,
+            reason="Nobody answered in time: nothing is approved.",
+        )
+    ]
+)
 
 
 class StandingApprovalOperator(ApprovalOperator):
@@ -23,6 +35,15 @@ class StandingApprovalOperator(ApprovalOperator):
     template_fields: Collection[str] = (*ApprovalOperator.template_fields, "standing_approver")
 
     def __init__(self, *, standing_approver: str = "", **kwargs: Any) -> None:
+        # Airflow 3.3 fails a task that is answered within some seconds of asking, before its
+        # scheduler has noted the pause: it is then asked again, which approves nothing.
+        kwargs = {
+            "retries": 3,
+            "retry_delay": timedelta(seconds=10),
+            "retry_exponential_backoff": False,
+            "retry_policy": _NOBODY_ANSWERED,
+            **kwargs,
+        }
         super().__init__(**kwargs)
         self.standing_approver = standing_approver
 

@@ -40,7 +40,7 @@ RETRY_POLICY = ExceptionRetryPolicy(
 #: ``default_args`` of every DAG.
 DEFAULT_ARGS: dict[str, Any] = {
     "owner": "image-migration",
-    "retries": 4,
+    "retries": 6,
     "retry_delay": timedelta(seconds=30),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=15),

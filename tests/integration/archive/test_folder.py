@@ -9,11 +9,13 @@ import zlib
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from dicom_migration.archive import StudyQuery
 from dicom_migration.archive.folder import FolderArchive, FolderSettings
 from dicom_migration.errors import PermanentError, ReasonCode
+from dicom_migration.uids import is_valid_uid
 from tests.integration.archive.real_files import RealFile, read_real_file
 from tests.integration.archive.recording_sink import RecordingSink
 
@@ -171,3 +173,16 @@ def test_scanning_takes_less_than_a_millisecond_a_file(tmp_path: Path) -> None:
     began = time.process_time()
     open_folder(tmp_path).check()
     assert (time.process_time() - began) / 500 < 0.001
+
+
+def test_a_file_without_usable_uids_is_told_as_a_study_that_nobody_can_name(
+    tmp_path: Path,
+) -> None:
+    dataset = dcmread(get_testdata_file("CT_small.dcm"))
+    dataset.StudyInstanceUID = "05fa52f0e599f17b"
+    dataset.save_as(tmp_path / "bad.dcm")
+    archive = FolderArchive(FolderSettings(tmp_path))
+    (found,) = archive.find_studies(StudyQuery())
+    assert not is_valid_uid(found.study_instance_uid)
+    assert list(archive.find_studies(StudyQuery(date_from="19000101", date_to="20991231"))) == []
+    assert archive.check().facts["unreadable_files"] == "1"
