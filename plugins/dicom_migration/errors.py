@@ -62,6 +62,30 @@ class ReasonCode(StrEnum):
     SLA_BREACH = "sla_breach"
 
 
+#: Reasons that are nobody's study in particular: every study would fare the same, so the task stops
+#: instead of blaming them one after the other.
+CONCERNS_EVERYBODY = frozenset(
+    {
+        ReasonCode.POLICY_INVALID,
+        ReasonCode.CONFIGURATION_INVALID,
+        ReasonCode.SOURCE_UNREACHABLE,
+        ReasonCode.SOURCE_REJECTED,
+        ReasonCode.TARGET_UNREACHABLE,
+        ReasonCode.TARGET_REJECTED,
+        ReasonCode.TARGET_MISSING,
+        ReasonCode.LEDGER_UNAVAILABLE,
+        ReasonCode.LEDGER_TAMPERED,
+        ReasonCode.STATE_FORBIDDEN,
+        ReasonCode.APPROVAL_MISSING,
+        ReasonCode.DISK_FULL,
+    }
+)
+#: Reasons that may be one study's or everybody's; the same several times in a row is everybody's.
+MAY_CONCERN_EVERYBODY = frozenset(
+    {ReasonCode.SOURCE_REFUSED_OPERATION, ReasonCode.SOURCE_ANSWER_INVALID}
+)
+
+
 class MigrationError(Exception):
     """Root of every error of the project.
 
