@@ -34,10 +34,7 @@ def bucket_facts(client: S3Client, address: S3Address, prefix: str) -> dict[str,
     PermanentError
         Bucket missing, credentials wrong, listing denied.
     """
-    with translated("HeadBucket", address):
-        head = client.head_bucket(Bucket=address.bucket)
-    with translated("ListObjectsV2", address):
-        client.list_objects_v2(Bucket=address.bucket, Prefix=prefix, MaxKeys=1)
+    head = _head_and_list(client, address, prefix)
     headers: Mapping[str, str] = head.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     region = head.get("BucketRegion") or headers.get("x-amz-bucket-region")
 
@@ -53,6 +50,28 @@ def bucket_facts(client: S3Client, address: S3Address, prefix: str) -> dict[str,
             "GetObjectLockConfiguration", client.get_object_lock_configuration, _object_lock
         ),
     }
+
+
+def _head_and_list(client: S3Client, address: S3Address, prefix: str) -> Mapping[str, Any]:
+    """Return HeadBucket's answer, after ListObjectsV2 was permitted too.
+
+    An answer to HEAD has no body, so that a wrong key, a wrong secret and an expired token are
+    all a bare 400 or 403. Listing is refused for the same cause, and names it.
+    """
+
+    def may_list() -> None:
+        with translated("ListObjectsV2", address):
+            client.list_objects_v2(Bucket=address.bucket, Prefix=prefix, MaxKeys=1)
+
+    with translated("HeadBucket", address):
+        try:
+            head: Mapping[str, Any] = client.head_bucket(Bucket=address.bucket)
+        except ClientError as exc:
+            if http_status(exc) in (400, 403):
+                may_list()
+            raise
+    may_list()
+    return head
 
 
 def _optional(operation: str, address: S3Address, ask: Callable[[], str]) -> str:

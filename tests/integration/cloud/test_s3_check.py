@@ -95,6 +95,25 @@ def test_denied_access_points_to_the_policy(
     assert caught.value.reason is ReasonCode.TARGET_REJECTED
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "advice"),
+    [
+        (403, "InvalidAccessKeyId", "Correct the access key id"),
+        (403, "SignatureDoesNotMatch", "Correct the access key id"),
+        (400, "ExpiredToken", "Renew the session token"),
+        (403, "AccessDenied", "Grant the identity"),
+    ],
+)
+def test_the_cause_that_a_head_cannot_tell_is_asked_of_a_listing(
+    faulty_store: S3Store, proxy: FaultProxy, status: int, code: str, advice: str
+) -> None:
+    proxy.script(Fault.error(status, code), times=-1)
+    with pytest.raises(PermanentError, match=advice) as caught:
+        faulty_store.check()
+    assert code in caught.value.message
+    assert caught.value.reason is ReasonCode.TARGET_REJECTED
+
+
 def test_a_store_that_overwrites_is_refused(
     faulty_store: S3Store, proxy: FaultProxy, open_store: StoreFactory
 ) -> None:
