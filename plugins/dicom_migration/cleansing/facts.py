@@ -77,8 +77,10 @@ def apply_corrections(rows: list[dict[str, Any]], corrections: Iterable[Correcti
 
 
 def _covers(correction: Correction, row: dict[str, Any]) -> bool:
-    return correction.series_instance_uid in ("", row["series_instance_uid"]) and (
-        correction.sop_instance_uid in ("", row["sop_instance_uid"])
+    return (
+        correction.series_instance_uid in ("", row["series_instance_uid"])
+        and correction.sop_instance_uid in ("", row["sop_instance_uid"])
+        and correction.expected_text_encoding in (None, row[TEXT_ENCODING])
     )
 
 

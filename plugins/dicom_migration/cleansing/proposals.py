@@ -30,6 +30,10 @@ class Correction:
     """One value that one rule changes; `sop_instance_uid` "" means the whole series or study.
 
     ``old_value`` and ``new_value`` may be PHI: they stay in the ledger.
+
+    ``expected_text_encoding`` is set for Specific Character Set only: how the text of the headers
+    that were judged is encoded. Others of the series may declare the same and be encoded
+    otherwise; the correction is not for them.
     """
 
     correction_id: str
@@ -44,6 +48,7 @@ class Correction:
     reason: str
     ruleset_sha256: str
     status: str = PROPOSED
+    expected_text_encoding: str | None = None
 
 
 def propose_corrections(
@@ -159,11 +164,12 @@ def _scoped(
     """Yield one correction for the study when all its headers get the same, else one a series."""
     column = COLUMN_OF[rule.keyword]
     olds = {str(rows[number][column] or "") for number in made}
-    whole = len(made) == len(rows) and len(set(made.values())) == 1 and len(olds) == 1
+    alike = {(new, _encoding(rows[number], rule)) for number, new in made.items()}
+    whole = len(made) == len(rows) and len(alike) == 1 and len(olds) == 1
     done: set[tuple[str, str]] = set()
     for number, new in sorted(made.items()):
         row = rows[number]
-        series, sop = ("", "") if whole else _scope(rows, made, number)
+        series, sop = ("", "") if whole else _scope(rows, rule, made, number)
         if (series, sop) in done:
             continue
         done.add((series, sop))
@@ -179,14 +185,26 @@ def _scoped(
             rule_id=rule.id,
             reason=rule.reason,
             ruleset_sha256=ruleset_sha256,
+            expected_text_encoding=_encoding(row, rule),
         )
 
 
-def _scope(rows: list[dict[str, Any]], made: dict[int, str], number: int) -> tuple[str, str]:
+def _encoding(row: dict[str, Any], rule: CorrectionRule) -> str | None:
+    """Return how the header's text is encoded, when that is what the rule judges."""
+    return str(row[TEXT_ENCODING] or "") if rule.keyword == "SpecificCharacterSet" else None
+
+
+def _scope(
+    rows: list[dict[str, Any]], rule: CorrectionRule, made: dict[int, str], number: int
+) -> tuple[str, str]:
     """Return the series when all of it that was read gets the same value, else the instance."""
     series = str(rows[number]["series_instance_uid"])
     members = [i for i, row in enumerate(rows) if row["series_instance_uid"] == series]
-    same = all(made.get(member) == made[number] for member in members)
+    encoding = _encoding(rows[number], rule)
+    same = all(
+        made.get(member) == made[number] and _encoding(rows[member], rule) == encoding
+        for member in members
+    )
     return series, "" if same else str(rows[number]["sop_instance_uid"])
 
 

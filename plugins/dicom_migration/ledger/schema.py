@@ -121,6 +121,7 @@ study = Table(
     Index(None, "study_date"),
     Index(None, "accession_number"),
     Index(None, "patient_id"),
+    Index(None, "patient_name", "patient_birth_date"),
 )
 
 series = Table(
@@ -210,6 +211,7 @@ header_fact = Table(
     _text("transfer_syntax_uid"),
     *(Column(name, Text) for name in TEXT_COLUMNS),
     *(Column(name, BigInteger) for name in INTEGER_COLUMNS),
+    Index(None, "sop_instance_uid"),
 )
 
 correction = Table(
@@ -223,6 +225,7 @@ correction = Table(
     Column("keyword", String(64), nullable=False),
     Column("old_value", Text),
     Column("new_value", Text),
+    Column("expected_text_encoding", String(16)),
     Column("rule_id", String(64), nullable=False),
     _text("reason"),
     Column("ruleset_sha256", String(64), nullable=False),

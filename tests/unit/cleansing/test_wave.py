@@ -70,6 +70,23 @@ def test_a_value_that_the_attribute_cannot_hold_is_an_exception(
         assert open_exception_counts(connection) == {"correction_failed": 1}
 
 
+def test_a_character_set_is_declared_only_for_text_encoded_as_judged(
+    ledger: Ledger, add_study: AddStudy
+) -> None:
+    add_study(1, {"text_encoding": "utf-8"}, {"text_encoding": "8-bit"}, {"patient_sex": "W"})
+    propose(ledger)
+    table = schema.correction.c
+    with ledger.read() as connection:
+        rows = connection.execute(
+            select(table.series_instance_uid, table.new_value, table.expected_text_encoding)
+        ).all()
+    assert sorted(tuple(row) for row in rows) == [
+        ("1.2.1.1", "ISO_IR 192", "utf-8"),
+        ("1.2.1.2", "ISO_IR 100", "8-bit"),
+        ("1.2.1.3", "F", None),
+    ]
+
+
 def test_a_good_study_is_not_accused_and_defects_are(ledger: Ledger, add_study: AddStudy) -> None:
     add_study(1, {})
     add_study(2, {"patient_id": None})

@@ -59,6 +59,7 @@ def upgrade() -> None:
         sa.Column("keyword", sa.String(length=64), nullable=False),
         sa.Column("old_value", sa.Text(), nullable=True),
         sa.Column("new_value", sa.Text(), nullable=True),
+        sa.Column("expected_text_encoding", sa.String(length=16), nullable=True),
         sa.Column("rule_id", sa.String(length=64), nullable=False),
         sa.Column("reason", sa.Text(), server_default="", nullable=False),
         sa.Column("ruleset_sha256", sa.String(length=64), nullable=False),
@@ -168,6 +169,11 @@ def upgrade() -> None:
             name=op.f("pk_header_fact"),
         ),
     )
+    with op.batch_alter_table("header_fact", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_header_fact_sop_instance_uid"), ["sop_instance_uid"], unique=False
+        )
+
     op.create_table(
         "inventory_window",
         sa.Column("window_id", sa.String(length=64), nullable=False),
@@ -330,6 +336,11 @@ def upgrade() -> None:
         )
         batch_op.create_index(batch_op.f("ix_study_patient_id"), ["patient_id"], unique=False)
         batch_op.create_index(
+            batch_op.f("ix_study_patient_name_patient_birth_date"),
+            ["patient_name", "patient_birth_date"],
+            unique=False,
+        )
+        batch_op.create_index(
             batch_op.f("ix_study_state_wave_id"), ["state", "wave_id"], unique=False
         )
         batch_op.create_index(batch_op.f("ix_study_study_date"), ["study_date"], unique=False)
@@ -402,6 +413,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_study_wave_id_shard"))
         batch_op.drop_index(batch_op.f("ix_study_study_date"))
         batch_op.drop_index(batch_op.f("ix_study_state_wave_id"))
+        batch_op.drop_index(batch_op.f("ix_study_patient_name_patient_birth_date"))
         batch_op.drop_index(batch_op.f("ix_study_patient_id"))
         batch_op.drop_index(batch_op.f("ix_study_accession_number"))
 
@@ -422,6 +434,9 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_inventory_window_inventory_id"))
 
     op.drop_table("inventory_window")
+    with op.batch_alter_table("header_fact", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_header_fact_sop_instance_uid"))
+
     op.drop_table("header_fact")
     with op.batch_alter_table("exception", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_exception_study_instance_uid"))
