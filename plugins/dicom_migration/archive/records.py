@@ -43,6 +43,10 @@ STUDY_INSTANCE_COUNT = 0x00201208
 SERIES_INSTANCE_COUNT = 0x00201209
 NUMBER_OF_FRAMES = 0x00280008
 
+MAX_COUNT = 2**31 - 1
+"""The largest integer string, and the largest that a column of the ledger holds."""
+_COUNT_DIGITS = 12
+
 STUDY_KEYS = (
     STUDY_INSTANCE_UID,
     STUDY_DATE,
@@ -86,9 +90,12 @@ def first(attributes: Attributes, tag: int) -> str:
 
 
 def count(attributes: Attributes, tag: int) -> int | None:
-    """Return a non-negative count (VR IS), None when the source tells none that makes sense."""
+    """Return a count of 0 to 2^31 - 1 (VR IS, PS3.5 section 6.2), None for anything else."""
     text = first(attributes, tag)
-    return int(text) if text.isascii() and text.isdigit() else None
+    if not (text.isascii() and text.isdigit()) or len(text) > _COUNT_DIGITS:
+        return None
+    value = int(text)
+    return value if value <= MAX_COUNT else None
 
 
 def study_record(attributes: Attributes) -> StudyRecord:

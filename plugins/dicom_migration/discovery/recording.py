@@ -50,7 +50,9 @@ def study_row(record: StudyRecord, bytes_of: Callable[[StudyRecord], int | None]
 
 
 def _clean(text: str, limit: int) -> str:
-    return text.replace("\0", "")[:limit]
+    """Cut text to `limit`, without what no database stores: NULs, and halves of surrogate pairs."""
+    storable = text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    return storable[:limit]
 
 
 def known_rows(ledger: Ledger, uids: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -88,3 +88,21 @@ def test_hostile_answers_are_read_as_far_as_they_go(data: bytes) -> None:
     for encoding in (IMPLICIT_LITTLE, EXPLICIT_LITTLE):
         read = read_attributes(data, encoding, records.STUDY_KEYS)
         assert isinstance(study_record(read).patient_name, str)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0", 0),
+        ("2147483647", 2**31 - 1),
+        ("2147483648", None),
+        ("1" + "0" * 20, None),
+        ("9" * 5_000, None),
+        ("-1", None),
+        ("²", None),
+        ("", None),
+    ],
+)
+def test_a_count_that_no_archive_can_hold_is_none(text: str, expected: int | None) -> None:
+    tag = records.STUDY_INSTANCE_COUNT
+    assert records.count({tag: (text,)}, tag) == expected

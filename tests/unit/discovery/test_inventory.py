@@ -171,3 +171,9 @@ def test_overlong_text_from_the_source_is_cut_to_what_the_ledger_holds(ledger: L
         row = connection.execute(select(schema.study)).one()
     assert len(row.patient_id) == 255
     assert "\0" not in row.study_description
+
+
+def test_text_that_no_database_stores_is_stored_without_it(ledger: Ledger) -> None:
+    take(ledger, CappedArchive([study(1, study_description="a\ud800\0b")]))
+    with ledger.read() as connection:
+        assert connection.scalar(select(schema.study.c.study_description)) == "a?b"
