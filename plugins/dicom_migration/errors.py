@@ -54,6 +54,7 @@ class ReasonCode(StrEnum):
     OBJECT_MISSING = "object_missing"
     OBJECT_CORRUPT = "object_corrupt"
     OBJECT_UNEXPECTED = "object_unexpected"
+    OBJECT_ARCHIVED = "object_archived"
     MANIFEST_CORRUPT = "manifest_corrupt"
     COUNT_MISMATCH = "count_mismatch"
     SOURCE_CHANGED = "source_changed"

@@ -100,7 +100,7 @@ _NO_OBJECT = _Meaning(
 )
 _ARCHIVED = _Meaning(
     PermanentError,
-    ReasonCode.TARGET_REJECTED,
+    ReasonCode.OBJECT_ARCHIVED,
     "Restore the object first (RestoreObject; from DEEP_ARCHIVE it takes 12 to 48 hours), then "
     "run this again.",
 )

@@ -52,6 +52,8 @@ def read_back(
         try:
             stored = read_stored_instance(_chunks(store, row), policy.spool_mib * MIB)
         except PermanentError as error:
+            if error.reason is ReasonCode.OBJECT_ARCHIVED:  # by a tier that the listing hides
+                return None, attest(store, row)
             if error.reason not in (ReasonCode.OBJECT_MISSING, ReasonCode.OBJECT_CORRUPT):
                 raise
             return 0, [about(row, error.reason, "The object cannot be read to its end.")]
@@ -87,10 +89,11 @@ def attest(store: CloudStore, row: ManifestRow) -> list[Finding]:
     if head is None:
         return [about(row, ReasonCode.OBJECT_MISSING, "The object is not in the cloud.")]
     if row.offset is not None or not head.sha256:
+        archived = head.storage_class in ARCHIVED_CLASSES
         return [
             about(
                 row,
-                ReasonCode.TARGET_REJECTED,
+                ReasonCode.OBJECT_ARCHIVED if archived else ReasonCode.TARGET_REJECTED,
                 "The object was not read, and the store tells no checksum of it.",
                 Remedy.DECIDE,
                 "Restore the object and verify the study again, or choose read_back: all.",

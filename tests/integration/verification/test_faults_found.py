@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select, update
 
-from dicom_migration.errors import ReasonCode, TransientError
+from dicom_migration.errors import PermanentError, ReasonCode, TransientError
 from dicom_migration.ledger import schema
 from dicom_migration.policies.verification import ReadBack, VerificationPolicy
 from dicom_migration.verification.accounting import account_for
@@ -236,6 +236,22 @@ def test_objects_in_deep_archive_are_attested_not_read(store, ledger, all_real_i
     summary = verify(wave)
     assert summary.outcomes["verified"] == len(wave.studies)
     assert summary.objects_read == 0
+
+
+def test_an_object_that_turns_out_archived_is_attested_and_stops_nothing(wave, monkeypatch):
+    uid = wave.studies[0]
+    archived = {row.object_key for row in wave.rows[uid]}
+    stream = wave.store.stream
+
+    def refuse_archived(key, *arguments):
+        if key in archived:
+            raise PermanentError("InvalidObjectState", reason=ReasonCode.OBJECT_ARCHIVED)
+        return stream(key, *arguments)
+
+    monkeypatch.setattr(wave.store, "stream", refuse_archived)
+    summary = verify(wave)
+    assert summary.outcomes["verified"] == len(wave.studies)
+    assert summary.objects_read == sum(len(wave.rows[other]) for other in wave.studies[1:])
 
 
 def test_sampling_reads_some_and_says_so(store, ledger, all_real_instances):

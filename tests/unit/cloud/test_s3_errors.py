@@ -59,7 +59,7 @@ def test_worth_a_retry(code: str, status: int) -> None:
         ("NoSuchBucket", 404, ReasonCode.TARGET_MISSING, "service_config.s3.bucket_name"),
         ("NoSuchKey", 404, ReasonCode.OBJECT_MISSING, "transfer the study again"),
         ("404", 404, ReasonCode.OBJECT_MISSING, "transfer the study again"),
-        ("InvalidObjectState", 403, ReasonCode.TARGET_REJECTED, "Restore the object"),
+        ("InvalidObjectState", 403, ReasonCode.OBJECT_ARCHIVED, "Restore the object"),
         ("InvalidStorageClass", 400, ReasonCode.CONFIGURATION_INVALID, "storage class"),
         ("InvalidRange", 416, ReasonCode.OBJECT_CORRUPT, "shorter"),
         ("PermanentRedirect", 301, ReasonCode.CONFIGURATION_INVALID, "region_name"),
