@@ -97,7 +97,7 @@ class DicomWebClient:
                     raise self._refused(response, study_instance_uid)
                 yield response
         except httpx.HTTPError as error:
-            raise self._broken(error, study_instance_uid) from error
+            raise self._broken(error, study_instance_uid) from _harmless(error)
 
     def chunks(self, response: httpx.Response) -> Iterator[bytes]:
         """Yield the body as it arrives.
@@ -110,7 +110,7 @@ class DicomWebClient:
         try:
             yield from response.iter_bytes()  # as they come: a chunk size would hold bytes back
         except httpx.HTTPError as error:
-            raise self._broken(error, "") from error
+            raise self._broken(error, "") from _harmless(error)
 
     def close(self) -> None:
         """Close the kept connections; safe to call twice."""
@@ -174,6 +174,11 @@ _OTHER_REFUSAL = (
     ReasonCode.SOURCE_REFUSED_OPERATION,
     "Check that the URL is the root of a DICOMweb service.",
 )
+
+
+def _harmless(error: httpx.HTTPError) -> httpx.HTTPError | None:
+    """Return an error that may be shown as a cause: others quote what the source sent."""
+    return error if isinstance(error, httpx.ConnectError | httpx.TimeoutException) else None
 
 
 def _headers(settings: DicomWebSettings) -> dict[str, str]:

@@ -42,7 +42,7 @@ def deliver(indexed: IndexedFile, receiver: InstanceReceiver) -> None:
             f"The file of instance {uid} could not be read ({type(error).__name__}).",
             reason=ReasonCode.SOURCE_UNREACHABLE,
             next_step="Check the mount on the worker and the rights of its user.",
-        ) from error
+        ) from None  # the error quotes the path, and paths are named after patients
 
 
 def _problem(file: BinaryIO, indexed: IndexedFile) -> str:

@@ -114,7 +114,7 @@ class FolderIndex:
         except PermissionError:
             header, size = NotAnInstance.UNREADABLE, 0
         except OSError as error:
-            raise _failed(error) from error
+            raise _failed(error) from None  # it quotes the path: paths are named after patients
         if isinstance(header, NotAnInstance):
             self.counts[_COUNTED_AS[header]] += 1
             if header is NotAnInstance.UNREADABLE:
@@ -153,10 +153,10 @@ def _files(root: Path, counts: Counter[str]) -> Iterator[str]:
             f"The source folder {root} cannot be listed ({type(error).__name__}).",
             reason=ReasonCode.SOURCE_UNREACHABLE,
             next_step="Correct the path in the Airflow connection, or mount it on the worker.",
-        ) from error
+        ) from None
 
     def fail(error: OSError) -> None:
-        raise _failed(error) from error
+        raise _failed(error) from None
 
     for folder, names, files in os.walk(resolved, followlinks=False, onerror=fail):
         names.sort()

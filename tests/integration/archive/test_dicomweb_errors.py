@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import traceback
 import tracemalloc
 from functools import partial
 from http.server import BaseHTTPRequestHandler
@@ -118,6 +119,19 @@ def test_a_closed_port_is_worth_another_try() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     with archive(url) as source, pytest.raises(TransientError, match="ConnectError"):
         source.check()
+
+
+def test_a_patient_in_a_malformed_header_is_not_in_the_error_or_what_caused_it() -> None:
+    def answer(handler: BaseHTTPRequestHandler, query: dict[str, str]) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nDOE^JANE\r\n\r\n")
+
+    with (
+        serving(answer) as url,
+        archive(url) as source,
+        pytest.raises(TransientError) as caught,
+    ):
+        list(source.find_studies(StudyQuery()))
+    assert "DOE^JANE" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_service_that_falls_silent_times_out() -> None:

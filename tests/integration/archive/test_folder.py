@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import time
+import traceback
 import zlib
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from pydicom import dcmread
@@ -14,7 +16,7 @@ from pydicom.data import get_testdata_file
 
 from dicom_migration.archive import StudyQuery
 from dicom_migration.archive.folder import FolderArchive, FolderSettings
-from dicom_migration.errors import PermanentError, ReasonCode
+from dicom_migration.errors import PermanentError, ReasonCode, TransientError
 from dicom_migration.uids import is_valid_uid
 from tests.integration.archive.real_files import RealFile, read_real_file
 from tests.integration.archive.recording_sink import RecordingSink
@@ -186,3 +188,23 @@ def test_a_file_without_usable_uids_is_told_as_a_study_that_nobody_can_name(
     assert not is_valid_uid(found.study_instance_uid)
     assert list(archive.find_studies(StudyQuery(date_from="19000101", date_to="20991231"))) == []
     assert archive.check().facts["unreadable_files"] == "1"
+
+
+@pytest.mark.parametrize("broken", ["scan", "delivery"])
+def test_the_path_of_a_file_is_not_in_the_error_or_what_caused_it(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = copy("CT_small.dcm", tmp_path / "DOE^JANE" / "1.dcm")
+    archive = open_folder(tmp_path)
+
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise OSError(5, "Input/output error", str(tmp_path / "DOE^JANE" / "1.dcm"))
+
+    if broken == "delivery":
+        archive.check()
+        monkeypatch.setattr(Path, "open", fail)
+    else:
+        monkeypatch.setattr("dicom_migration.archive.folder_index.read_header", fail)
+    with pytest.raises(TransientError) as caught:
+        archive.retrieve_study(file.study_instance_uid, RecordingSink())
+    assert "DOE^JANE" not in "".join(traceback.format_exception(caught.value))
