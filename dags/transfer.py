@@ -61,7 +61,7 @@ with DAG(
         ),
     },
 ):
-    preflight = TransferPreflightOperator(task_id="preflight", pool=PACS_POOL)
+    preflight = TransferPreflightOperator(task_id="preflight", pool=PACS_POOL, retries=0)
     wait_for_window = WaitForWindowOperator(
         task_id="wait_for_window", execution_timeout=timedelta(days=8)
     )

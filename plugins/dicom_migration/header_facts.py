@@ -86,10 +86,15 @@ def _text(dataset: Dataset, keyword: str) -> str | None:
         return None
 
 
+#: More than any attribute here can mean, and what every column can hold.
+_LARGEST = 2**31 - 1
+
+
 def _integer(dataset: Dataset, keyword: str) -> int | None:
     try:
         value = dataset.get(keyword)
-        return None if value is None or value == "" else int(value)
+        number = None if value is None or value == "" else int(value)
+        return number if number is None or abs(number) <= _LARGEST else None
     except Exception:  # noqa: BLE001 - as above
         return None
 

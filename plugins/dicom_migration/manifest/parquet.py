@@ -45,9 +45,13 @@ _OWN_NAMES = tuple(name for name, _ in _OWN_COLUMNS)
 assert set(_OWN_NAMES) | {"facts"} == {field.name for field in fields(ManifestRow)}  # noqa: S101
 
 
-def manifest_key(study_instance_uid: str, sha256: str) -> str:
-    """Return the object key of a study's manifest: next to its data, named by its content."""
-    return f"studies/{study_instance_uid}/manifest-{sha256[:16]}.parquet"
+def manifest_key(study_instance_uid: str, sha256: str, distinct: str = "") -> str:
+    """Return the object key of a study's manifest: next to its data, named by its content.
+
+    `distinct` makes another key, for when that one holds something else.
+    """
+    more = f"-{distinct}" if distinct else ""
+    return f"studies/{study_instance_uid}/manifest-{sha256[:16]}{more}.parquet"
 
 
 def encode_manifest(rows: Iterable[ManifestRow]) -> tuple[bytes, str]:

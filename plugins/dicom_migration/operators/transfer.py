@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -154,7 +154,29 @@ class TransferShardOperator(BaseOperator):
         self.ledger_conn_id = ledger_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Move the shard's studies; see :func:`dicom_migration.transfer.transfer_shard`."""
+        """Move the shard's studies while the window is open, and wait for the next one.
+
+        See :func:`dicom_migration.transfer.shard_transfer.transfer_shard`.
+        """
+        from datetime import UTC, datetime
+
+        from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+
+        from dicom_migration.policies.windows import load_window_policy
+
+        windows = load_window_policy()
+        summary = self._transfer(context, lambda: windows.is_open(datetime.now(UTC)))
+        if summary["left"]:
+            opening = windows.next_opening(datetime.now(UTC))
+            self.log.info("%d studies wait for the window at %s", summary["left"], opening)
+            self.defer(trigger=DateTimeTrigger(moment=opening), method_name="resume")
+        return summary
+
+    def resume(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Go on with the studies that are left."""
+        return self.execute(context)
+
+    def _transfer(self, context: Context, may_go_on: Callable[[], bool]) -> dict[str, Any]:
         from dicom_migration.hooks.archive import open_archive
         from dicom_migration.hooks.cloud import open_store
         from dicom_migration.hooks.ledger import open_ledger
@@ -177,6 +199,7 @@ class TransferShardOperator(BaseOperator):
                 shard,
                 load_transfer_policy(),
                 last_try=task.try_number > task.max_tries,
+                may_go_on=may_go_on,
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,6 +26,16 @@ class MigrationWindow(Policy):
     days: Annotated[tuple[Weekday, ...], Field(min_length=1)] = WEEKDAYS
     opens: time
     closes: time
+
+    @field_validator("opens", "closes", mode="before")
+    @classmethod
+    def _quoted_time(cls, value: object) -> object:
+        # YAML reads an unquoted 18:00 as the number 1080.
+        if isinstance(value, time):
+            return value
+        if not isinstance(value, str) or re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value) is None:
+            raise ValueError('a time of day is written in quotes, as "HH:MM" (example: "19:00")')
+        return time.fromisoformat(value)
 
     def span_on(self, day: date, zone: ZoneInfo) -> tuple[datetime, datetime] | None:
         """Return the UTC start and end of the window that opens on `day`, or None."""

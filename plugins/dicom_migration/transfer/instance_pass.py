@@ -45,6 +45,8 @@ class PassSettings:
     corrections: tuple[Correction, ...]
     spool_memory_bytes: int
     spool_folder: Path | None = None
+    #: What the source's own database promised at discovery, None when it did not tell.
+    promised_instances: int | None = None
 
 
 def object_key(study: str, series: str, instance: str, content_sha256: str = "") -> str:

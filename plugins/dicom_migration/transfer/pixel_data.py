@@ -116,7 +116,7 @@ def missing_pixel_bytes(dataset: Dataset, value: PixelValue) -> int:
             * int(dataset.get("NumberOfFrames", 1) or 1)
         )
         bits = samples * int(dataset.BitsAllocated)
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError, OverflowError):
         return 0  # not an image by its own header; completeness suites judge that
     if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
         bits = bits * 2 // 3

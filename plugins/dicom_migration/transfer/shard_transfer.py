@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,14 +13,20 @@ from sqlalchemy import select
 
 from dicom_migration.archive import ImageArchive
 from dicom_migration.cloud import CloudStore
-from dicom_migration.errors import MigrationError, TransientError
+from dicom_migration.errors import (
+    MAY_CONCERN_EVERYBODY,
+    MigrationError,
+    PermanentError,
+    ReasonCode,
+    TransientError,
+)
 from dicom_migration.ledger import EventChain, ExceptionNote, Ledger, schema
 from dicom_migration.policies.transfer import TransferPolicy
 from dicom_migration.transfer.approved_corrections import approved_corrections
 from dicom_migration.transfer.instance_pass import PassSettings
 from dicom_migration.transfer.shards import TO_MOVE, Shard
+from dicom_migration.transfer.study_faults import PHASE
 from dicom_migration.transfer.study_transfer import (
-    PHASE,
     StudyResult,
     StudyTransfer,
     quarantine_study,
@@ -44,12 +50,15 @@ def transfer_shard(
     policy: TransferPolicy,
     *,
     last_try: bool,
+    may_go_on: Callable[[], bool] = lambda: True,
 ) -> dict[str, int | float]:
     """Transfer what is left of a shard and return counts, bytes and seconds.
 
     Studies that source or target failed in passing are tried again, first here, then by the
-    task's retry; on the `last_try` they are quarantined with the reason instead, so that the
-    rest of the wave goes on.
+    task's retry. On the `last_try` such a study is quarantined with the reason, so that the rest
+    of the wave goes on; but only where others got through: when nothing does, the peer is down,
+    and no study is to blame. `may_go_on` is asked between studies: the shard stops when it says
+    no, and ``left`` says how many studies wait for the next time.
 
     Raises
     ------
@@ -60,32 +69,77 @@ def transfer_shard(
     """
     started = time.monotonic()
     studies = _studies_left(ledger, shard, archive.name, policy)
-    results: list[StudyResult] = []
-    left: dict[str, MigrationError] = {}
-    in_a_row = 0
-    next_line = started + PROGRESS_SECONDS
     chain = transfer_chain(shard)
+    results: list[StudyResult] = []
+    streak = Streak(policy.give_up_after_studies)
+    left: dict[str, MigrationError] = {}
+    next_line = started + PROGRESS_SECONDS
     with ThreadPoolExecutor(policy.upload_threads, thread_name_prefix="upload") as uploads:
         transfer = StudyTransfer(archive, store, ledger, chain, uploads, policy.upload_threads)
         for settings in studies:
+            if not may_go_on():
+                break
             try:
-                results.append(_with_attempts(transfer, settings, shard, policy))
-                in_a_row = 0
+                result = _with_attempts(transfer, settings, shard, policy)
             except TransientError as error:
                 log.warning("Left for another try: %s", error)
                 left[settings.study_instance_uid] = error
-                in_a_row += 1
-                if in_a_row >= policy.give_up_after_studies and not last_try:
+                if streak.failed(error):
                     break
+            else:
+                results.append(result)
+                streak.ended_as(result)
             if time.monotonic() >= next_line:
                 _log_progress(shard, results, len(studies), started)
                 next_line = time.monotonic() + PROGRESS_SECONDS
     _log_progress(shard, results, len(studies), started)
-    if left and not last_try:
+    if left and (streak.is_everybodys or not last_try):
         raise _unfinished(shard, left)
     for uid, trouble in left.items():
         quarantine_study(ledger, chain, uid, [_note(uid, trouble)])
-    return _summary(results, left, time.monotonic() - started)
+    waiting = len(studies) - len(results) - len(left)
+    return _summary(results, left, waiting, time.monotonic() - started)
+
+
+class Streak:
+    """Tells one study's trouble from everybody's: the same trouble `limit` times in a row."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._length = 0
+        self._reason: ReasonCode | None = None
+
+    @property
+    def is_everybodys(self) -> bool:
+        """Whether the last `limit` studies all failed."""
+        return self._length >= self._limit
+
+    def failed(self, error: MigrationError) -> bool:
+        """Note a passing failure; return whether it is everybody's by now."""
+        self._reason = error.reason
+        self._length += 1
+        return self.is_everybodys
+
+    def ended_as(self, result: StudyResult) -> None:
+        """Note a study that came to an end.
+
+        Raises
+        ------
+        PermanentError
+            The last studies were all refused for one reason that is rarely a study's own.
+        """
+        if result.reason not in MAY_CONCERN_EVERYBODY:
+            self._length, self._reason = 0, None
+            return
+        self._length = self._length + 1 if result.reason is self._reason else 1
+        self._reason = result.reason
+        if self.is_everybodys:
+            raise PermanentError(
+                f"The source refused {self._length} studies in a row for the same reason.",
+                reason=result.reason,
+                next_step="Look at their exceptions and at the source's configuration; then plan "
+                "the quarantined studies again.",
+            )
 
 
 def _with_attempts(
@@ -107,7 +161,7 @@ def _studies_left(
     table = schema.study.c
     with ledger.read() as connection:
         rows = connection.execute(
-            select(table.study_instance_uid, table.storage_class)
+            select(table.study_instance_uid, table.storage_class, table.number_of_instances)
             .where(
                 table.wave_id == shard.wave_id,
                 table.shard == shard.number,
@@ -124,6 +178,7 @@ def _studies_left(
             corrections=corrections.get(row.study_instance_uid, ()),
             spool_memory_bytes=policy.spool_memory_mib * MIB,
             spool_folder=Path(policy.spool_folder) if policy.spool_folder else None,
+            promised_instances=row.number_of_instances,
         )
         for row in rows
     ]
@@ -145,13 +200,17 @@ def _log_progress(shard: Shard, results: Sequence[StudyResult], total: int, star
 
 
 def _summary(
-    results: Sequence[StudyResult], left: dict[str, MigrationError], seconds: float
+    results: Sequence[StudyResult],
+    left: dict[str, MigrationError],
+    waiting: int,
+    seconds: float,
 ) -> dict[str, int | float]:
     states = Counter(result.state.value for result in results)
     return {
         "studies": len(results) + len(left),
         "transferred": states["transferred"],
         "quarantined": states["quarantined"] + len(left),
+        "left": waiting,
         "instances": sum(result.instances for result in results),
         "bytes_received": sum(result.bytes_received for result in results),
         "bytes_stored": sum(result.bytes_stored for result in results),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, func, select, update
 
+from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.ledger import EventChain, Ledger, StudyState, schema, utc_now
 from dicom_migration.policies.transfer import TransferPolicy
 
@@ -52,14 +53,16 @@ def waves_to_move(ledger: Ledger, asked_for: Sequence[str]) -> list[str]:
 
     A wave asked for is returned even when nothing is left of it, so that a run that was killed
     after its last study still closes the wave.
+
+    Raises
+    ------
+    PermanentError
+        A wave asked for does not exist, or has not been cleansed.
     """
     table = schema.study.c
     with ledger.read() as connection:
         if asked_for:
-            waves = schema.wave.c.wave_id
-            return list(
-                connection.scalars(select(waves).where(waves.in_(asked_for)).order_by(waves))
-            )
+            return _known_waves(connection, asked_for)
         return list(
             connection.scalars(
                 select(table.wave_id)
@@ -68,6 +71,24 @@ def waves_to_move(ledger: Ledger, asked_for: Sequence[str]) -> list[str]:
                 .order_by(table.wave_id)
             )
         )
+
+
+def _known_waves(connection: Connection, asked_for: Sequence[str]) -> list[str]:
+    table = schema.wave.c
+    states = {
+        str(row.wave_id): str(row.state)
+        for row in connection.execute(
+            select(table.wave_id, table.state).where(table.wave_id.in_(asked_for))
+        )
+    }
+    for wave in asked_for:
+        if states.get(wave, "planned") == "planned":
+            raise PermanentError(
+                f"Wave {wave} {'has not been cleansed' if wave in states else 'does not exist'}.",
+                reason=ReasonCode.STATE_FORBIDDEN,
+                next_step="Check the wave's id in the plan report; cleanse the wave first.",
+            )
+    return sorted(states)
 
 
 def close_wave(ledger: Ledger, wave_id: str) -> dict[str, int]:
@@ -81,7 +102,7 @@ def close_wave(ledger: Ledger, wave_id: str) -> dict[str, int]:
             .order_by(table.state)
         )
         counts = {state: int(count) for state, count in rows}
-        if not any(counts.get(state) for state in TO_MOVE):
+        if not any(counts.get(state) for state in (*TO_MOVE, StudyState.PLANNED.value)):
             connection.execute(
                 update(schema.wave)
                 .where(schema.wave.c.wave_id == wave_id)

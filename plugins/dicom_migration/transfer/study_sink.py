@@ -8,7 +8,13 @@ from dataclasses import dataclass
 
 from dicom_migration.archive import InstanceIdentity
 from dicom_migration.cloud import CloudStore
-from dicom_migration.errors import MigrationError, PermanentError, ReasonCode, TransientError
+from dicom_migration.errors import (
+    CONCERNS_EVERYBODY,
+    MigrationError,
+    PermanentError,
+    ReasonCode,
+    TransientError,
+)
 from dicom_migration.manifest import ManifestRow
 from dicom_migration.transfer.instance_pass import PassSettings, pass_instance
 from dicom_migration.transfer.part10 import part10_header
@@ -100,17 +106,23 @@ class StudySink:
         except TransientError as error:
             self._trouble = error
         except PermanentError as error:
-            if concerns_target(error):
+            if error.reason in CONCERNS_EVERYBODY:
                 self._trouble = error
                 return
-            with self._lock:
-                self.refused.append(
-                    RefusedInstance(
-                        identity.sop_instance_uid, error.reason, error.message, error.next_step
-                    )
-                )
+            self._refuse(identity.sop_instance_uid, error.reason, error.message, error.next_step)
+        except Exception as error:  # noqa: BLE001 - one hostile instance must not stop the rest
+            self._refuse(
+                identity.sop_instance_uid,
+                ReasonCode.HEADER_UNREADABLE,
+                f"The instance could not be processed ({type(error).__name__}).",
+                "Look at the instance with dcmdump at the source; repair or exclude it.",
+            )
         finally:
             self._slots.release()
+
+    def _refuse(self, uid: str, reason: ReasonCode, detail: str, next_step: str) -> None:
+        with self._lock:
+            self.refused.append(RefusedInstance(uid, reason, detail, next_step))
 
     def _refuse_conflicts(self) -> None:
         """Keep one row of equal twins; name those that share a UID and differ."""
@@ -149,13 +161,3 @@ class _StudyWriter:
 
     def abort(self, reason: str) -> None:
         self._spool.close()
-
-
-def concerns_target(error: MigrationError) -> bool:
-    """Tell whether the error is the target's and not the instance's."""
-    return error.reason in (
-        ReasonCode.TARGET_MISSING,
-        ReasonCode.TARGET_REJECTED,
-        ReasonCode.TARGET_UNREACHABLE,
-        ReasonCode.CONFIGURATION_INVALID,
-    )

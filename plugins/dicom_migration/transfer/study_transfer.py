@@ -11,7 +11,13 @@ from sqlalchemy import func, insert, select, update
 
 from dicom_migration.archive import ImageArchive, InstanceRecord, RetrieveOutcome
 from dicom_migration.cloud import CloudStore
-from dicom_migration.errors import MigrationError, PermanentError, ReasonCode
+from dicom_migration.errors import (
+    CONCERNS_EVERYBODY,
+    MigrationError,
+    PermanentError,
+    ReasonCode,
+    TransientError,
+)
 from dicom_migration.ledger import (
     EventChain,
     ExceptionNote,
@@ -25,20 +31,31 @@ from dicom_migration.ledger import (
 )
 from dicom_migration.manifest import encode_manifest, manifest_key
 from dicom_migration.transfer.instance_pass import PassSettings
-from dicom_migration.transfer.study_sink import StudySink, concerns_target
+from dicom_migration.transfer.study_faults import PHASE, faults, study_note
+from dicom_migration.transfer.study_sink import StudySink
 
-PHASE = "transfer"
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What arrived: how many different instances, and what keeps the study from being whole."""
+
+    delivered: int
+    notes: list[ExceptionNote]
 
 
 @dataclass(frozen=True, slots=True)
 class StudyResult:
-    """What one study's transfer came to; `state` is the study's state in the ledger."""
+    """What one study's transfer came to; `state` is the study's state in the ledger.
+
+    `reason` is the first reason of a quarantine, None otherwise.
+    """
 
     study_instance_uid: str
     state: StudyState
     instances: int
     bytes_received: int
     bytes_stored: int
+    reason: ReasonCode | None = None
 
 
 class StudyTransfer:
@@ -72,36 +89,37 @@ class StudyTransfer:
         TransientError
             Source, target or ledger failed in passing: the study stays ``transferring``.
         PermanentError
-            Source or target refuse us altogether.
+            Source or target refuse us altogether (``CONCERNS_EVERYBODY``).
         """
         uid = settings.study_instance_uid
         attempt = self._begin(uid, wave_id)
         sink = StudySink(self._store, self._uploads, self._threads, settings)
         try:
-            notes = self._receive(uid, sink)
+            receipt = self._receive(settings, sink)
+            if not receipt.notes:
+                return self._commit(attempt, settings, sink, receipt)
         except MigrationError as error:
             sink.drain()
             self._end_attempt(attempt, "failed", error.reason, sink)
-            if not isinstance(error, PermanentError) or _concerns_peer(error):
+            if not isinstance(error, PermanentError) or error.reason in CONCERNS_EVERYBODY:
                 raise
-            return self._quarantine(
-                sink,
-                [ExceptionNote(error.reason, PHASE, uid, "", "", error.message, error.next_step)],
-                uid,
-            )
-        if notes:
-            self._end_attempt(attempt, "refused", notes[0].reason, sink)
-            return self._quarantine(sink, notes, uid)
-        return self._commit(attempt, uid, sink)
+            note = ExceptionNote(error.reason, PHASE, uid, "", "", error.message, error.next_step)
+            return self._quarantine(sink, [note], uid)
+        self._end_attempt(attempt, "refused", receipt.notes[0].reason, sink)
+        return self._quarantine(sink, receipt.notes, uid)
 
-    def _receive(self, uid: str, sink: StudySink) -> list[ExceptionNote]:
+    def _receive(self, settings: PassSettings, sink: StudySink) -> Receipt:
+        uid = settings.study_instance_uid
         expected = tuple(self._archive.find_instances(uid))
         if not expected:
-            return [_note(uid, "", ReasonCode.STUDY_EMPTY, "The source lists no instance of it.")]
+            return Receipt(
+                0, [study_note(uid, "", ReasonCode.STUDY_EMPTY, "The source lists no instance.")]
+            )
         outcome = self._archive.retrieve_study(uid, sink, expected)
         self._retrieve_missing(expected, outcome, sink)
         sink.finish()
-        return _faults(uid, expected, outcome, sink)
+        notes = faults(settings, expected, outcome, sink)
+        return Receipt(len(set(outcome.delivered)), notes)
 
     def _retrieve_missing(
         self, expected: Sequence[InstanceRecord], outcome: RetrieveOutcome, sink: StudySink
@@ -159,16 +177,12 @@ class StudyTransfer:
             )
         )
 
-    def _commit(self, attempt: int, uid: str, sink: StudySink) -> StudyResult:
+    def _commit(
+        self, attempt: int, settings: PassSettings, sink: StudySink, receipt: Receipt
+    ) -> StudyResult:
+        uid = settings.study_instance_uid
         data, digest = encode_manifest(sink.rows)
-        key = manifest_key(uid, digest)
-        self._store.put(
-            key,
-            data,
-            size=len(data),
-            sha256=digest,
-            content_type="application/vnd.apache.parquet",
-        )
+        key = self._store_manifest(uid, data, digest, attempt)
         stored = sum(row.object_bytes for row in sink.rows)
         received = sum(row.dataset_bytes for row in sink.rows)
         with self._ledger.write() as connection:
@@ -178,7 +192,7 @@ class StudyTransfer:
                 StudyState.TRANSFERRED,
                 self._chain,
                 payload={"manifest_sha256": digest, "instances": len(sink.rows), "bytes": stored},
-                received_instances=len(sink.rows),
+                received_instances=receipt.delivered,
                 stored_instances=len(sink.rows),
                 bytes_received=received,
                 bytes_stored=stored,
@@ -196,9 +210,38 @@ class StudyTransfer:
             )
         return StudyResult(uid, StudyState.TRANSFERRED, len(sink.rows), received, stored)
 
+    def _store_manifest(self, uid: str, data: bytes, digest: str, attempt: int) -> str:
+        """Create the manifest; where its key holds other bytes, it was damaged: under a new key."""
+        for key in (manifest_key(uid, digest), manifest_key(uid, digest, f"again-{attempt}")):
+            try:
+                self._store.put(
+                    key,
+                    data,
+                    size=len(data),
+                    sha256=digest,
+                    content_type="application/vnd.apache.parquet",
+                )
+            except PermanentError as error:
+                if error.reason is not ReasonCode.INSTANCE_CONFLICT:
+                    raise
+            else:
+                return key
+        raise TransientError(
+            f"The manifest of study {uid} finds its keys taken.",
+            reason=ReasonCode.MANIFEST_CORRUPT,
+            next_step="Nothing: the next attempt uses another key.",
+        )
+
     def _quarantine(self, sink: StudySink, notes: Sequence[ExceptionNote], uid: str) -> StudyResult:
         quarantine_study(self._ledger, self._chain, uid, notes)
-        return StudyResult(uid, StudyState.QUARANTINED, sink.received, sink.bytes_received, 0)
+        return StudyResult(
+            study_instance_uid=uid,
+            state=StudyState.QUARANTINED,
+            instances=sink.received,
+            bytes_received=sink.bytes_received,
+            bytes_stored=0,
+            reason=notes[0].reason,
+        )
 
 
 def quarantine_study(
@@ -214,49 +257,3 @@ def quarantine_study(
             payload={"reasons": sorted({note.reason.value for note in notes})},
         )
         note_exceptions(connection, notes, chain)
-
-
-def _faults(
-    uid: str, expected: Sequence[InstanceRecord], outcome: RetrieveOutcome, sink: StudySink
-) -> list[ExceptionNote]:
-    """Name everything that keeps the study from being whole."""
-    refused = {r.sop_instance_uid for r in sink.refused}
-    notes = [_note(uid, r.sop_instance_uid, r.reason, r.detail, r.next_step) for r in sink.refused]
-    stored = {row.sop_instance_uid for row in sink.rows}
-    failures = {f.sop_instance_uid: f for f in outcome.failures}
-    for instance in expected:
-        sop = instance.sop_instance_uid
-        if sop in stored or sop in refused:
-            continue
-        failure = failures.get(sop) or failures.get("")
-        reason = ReasonCode(failure.reason) if failure else ReasonCode.INSTANCE_MISSING
-        detail = failure.detail if failure else "The source lists it and does not deliver it."
-        notes.append(_note(uid, sop, reason, detail))
-    listed = {instance.sop_instance_uid for instance in expected}
-    notes.extend(
-        _note(uid, sop, ReasonCode.INSTANCE_UNEXPECTED, "Delivered, but not in the source's list.")
-        for sop in sorted(stored - listed)
-    )
-    return notes
-
-
-def _note(uid: str, sop: str, reason: ReasonCode, detail: str, fix: str = "") -> ExceptionNote:
-    return ExceptionNote(
-        reason,
-        PHASE,
-        uid,
-        "",
-        sop,
-        detail,
-        fix or "Repair the study at the source and send it back to cleansing, or exclude it.",
-    )
-
-
-def _concerns_peer(error: MigrationError) -> bool:
-    """Tell whether nobody's study would fare better: the peer refuses us as configured."""
-    return concerns_target(error) or error.reason in (
-        ReasonCode.SOURCE_REJECTED,
-        ReasonCode.SOURCE_UNREACHABLE,
-        ReasonCode.STATE_FORBIDDEN,
-        ReasonCode.LEDGER_UNAVAILABLE,
-    )

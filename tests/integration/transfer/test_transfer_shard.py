@@ -365,6 +365,150 @@ def test_a_charset_declared_leaves_the_text_bytes_as_they_were(
     assert row.facts["patient_name"] == "Müller^Jörg"
 
 
+def test_when_nothing_gets_through_no_study_is_blamed_even_on_the_last_try(
+    archive: MemoryArchive, store: S3Store, ledger: Ledger, wave: str
+) -> None:
+    def down(_held: HeldInstance) -> None:
+        raise TransientError("Connection refused.", reason=ReasonCode.SOURCE_UNREACHABLE)
+
+    policy = TransferPolicy(studies_per_shard=100, give_up_after_studies=3)
+    with pytest.raises(TransientError):
+        transfer(
+            replace(archive, before_delivery=down),
+            store,
+            ledger,
+            wave,
+            last_try=True,
+            policy=policy,
+        )
+    assert "quarantined" not in states(ledger).values()
+    transfer(archive, store, ledger, wave)
+    assert set(states(ledger).values()) == {"transferred"}
+
+
+def test_the_same_refusal_again_and_again_stops_the_task(
+    archive: MemoryArchive, store: S3Store, ledger: Ledger, wave: str
+) -> None:
+    def refuse(_held: HeldInstance) -> None:
+        raise PermanentError(
+            "Move destination unknown.", reason=ReasonCode.SOURCE_REFUSED_OPERATION
+        )
+
+    policy = TransferPolicy(studies_per_shard=100, give_up_after_studies=2)
+    with pytest.raises(PermanentError, match="2 studies in a row"):
+        transfer(replace(archive, before_delivery=refuse), store, ledger, wave, policy=policy)
+    assert sorted(states(ledger).values()).count("quarantined") == 2
+
+
+def test_a_refusal_of_everybody_blames_nobody(
+    archive: MemoryArchive, store: S3Store, ledger: Ledger, wave: str
+) -> None:
+    def reject(_held: HeldInstance) -> None:
+        raise PermanentError("AE title not recognised.", reason=ReasonCode.SOURCE_REJECTED)
+
+    with pytest.raises(PermanentError, match="AE title"):
+        transfer(replace(archive, before_delivery=reject), store, ledger, wave)
+    assert "quarantined" not in states(ledger).values()
+
+
+def test_a_list_shorter_than_the_database_promised_is_not_taken_for_the_whole(
+    archive: MemoryArchive, store: S3Store, ledger: Ledger, wave: str
+) -> None:
+    uid = archive.instances[0].record.study_instance_uid
+    with ledger.write() as connection:
+        connection.execute(
+            schema.study.update()
+            .where(schema.study.c.study_instance_uid == uid)
+            .values(number_of_instances=400)
+        )
+    transfer(archive, store, ledger, wave)
+    assert states(ledger)[uid] == "quarantined"
+    assert reasons(ledger) == ["count_mismatch"]
+
+
+def test_an_unlisted_failure_is_a_fault_of_the_study(
+    archive: MemoryArchive, store: S3Store, ledger: Ledger, wave: str
+) -> None:
+    second = _with_uid(archive.instances[0], "1.2.3.4.5")
+    refusing = replace(
+        archive,
+        instances=[*archive.instances, second],
+        unlisted={"1.2.3.4.5"},
+        undeliverable={"1.2.3.4.5": ReasonCode.INSTANCE_UNEXPECTED.value},
+    )
+    transfer(refusing, store, ledger, wave)
+    assert states(ledger)[second.record.study_instance_uid] == "quarantined"
+    assert reasons(ledger) == ["instance_unexpected"]
+
+
+def test_a_damaged_manifest_is_written_again_under_another_key(
+    archive: MemoryArchive, store: S3Store, ledger: Ledger, wave: str, s3: Any, bucket: str
+) -> None:
+    transfer(archive, store, ledger, wave)
+    before = manifests(ledger, store)
+    with ledger.read() as connection:
+        key = connection.scalar(select(schema.study.c.manifest_key))
+    s3.put_object(Bucket=bucket, Key=f"site-a/{key}", Body=b"damaged")
+    with ledger.write() as connection:
+        connection.execute(schema.study.update().values(state="cleansed"))
+    transfer(archive, store, ledger, wave)
+    assert manifests(ledger, store).keys() == before.keys()
+    assert set(states(ledger).values()) == {"transferred"}
+
+
+def test_a_shard_stops_between_studies_when_the_window_closes_and_goes_on_later(
+    archive: MemoryArchive, store: S3Store, ledger: Ledger, wave: str
+) -> None:
+    cut_shards(ledger, wave, POLICY)
+    answers = iter([True, True, False])
+    summary = transfer_shard(
+        archive,
+        store,
+        ledger,
+        Shard(wave, 0),
+        POLICY,
+        last_try=False,
+        may_go_on=lambda: next(answers),
+    )
+    assert (summary["transferred"], summary["left"]) == (2, len(states(ledger)) - 2)
+    assert close_wave(ledger, wave)["cleansed"] == summary["left"]
+    assert waves_to_move(ledger, []) == [wave]
+    transfer(archive, store, ledger, wave)
+    assert set(states(ledger).values()) == {"transferred"}
+
+
+def test_one_hostile_instance_stops_no_other_study(
+    archive: MemoryArchive, store: S3Store, ledger: Ledger, wave: str
+) -> None:
+    dataset = dcmread(BytesIO(real_file("CT_small.dcm")))
+    dataset.NumberOfFrames = "1234567"
+    buffer = BytesIO()
+    dataset.save_as(buffer)
+    hostile = held_from(buffer.getvalue().replace(b"1234567", b"inf    "))
+    transfer(replace(archive, instances=[hostile, *archive.instances[1:]]), store, ledger, wave)
+    final = states(ledger)
+    assert set(final.values()) <= {"transferred", "quarantined"}
+    assert sorted(final.values()).count("transferred") >= len(final) - 1
+
+
+@pytest.mark.parametrize("wave_id", ["Pnone-W0001", "Ptest-W0002"])
+def test_a_wave_that_is_unknown_or_not_cleansed_is_refused(
+    ledger: Ledger, wave: str, wave_id: str
+) -> None:
+    with ledger.write() as connection:
+        connection.execute(
+            insert(schema.wave).values(
+                wave_id="Ptest-W0002",
+                plan_id="Ptest",
+                ordinal=2,
+                state="planned",
+                updated_at=datetime(2026, 1, 2, tzinfo=UTC),
+            )
+        )
+    with pytest.raises(PermanentError, match=wave_id):
+        waves_to_move(ledger, [wave_id])
+
+
 def test_only_studies_that_are_left_are_cut_into_shards_and_the_wave_closes(
     archive: MemoryArchive, store: S3Store, ledger: Ledger, wave: str
 ) -> None:

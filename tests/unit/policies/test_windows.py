@@ -76,3 +76,11 @@ def test_an_unknown_timezone_is_named_with_its_line(tmp_path: Path) -> None:
 
 def test_the_policy_that_ships_is_valid() -> None:
     assert load_window_policy().is_open(datetime(2026, 3, 2, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("opens", ["18:00", "1080", '"25:00"', '"7:00"', "late"])
+def test_a_time_that_is_not_quoted_hours_and_minutes_is_refused(tmp_path: Path, opens: str) -> None:
+    file = tmp_path / "windows.yaml"
+    file.write_text(f'windows:\n  - opens: {opens}\n    closes: "22:30"\n')
+    with pytest.raises(PermanentError, match=r"line 2, field windows\.0\.opens"):
+        load_window_policy(file)
