@@ -9,7 +9,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    ProgrammingError,
+)
 
 from dicom_migration.errors import PermanentError, ReasonCode, TransientError
 
@@ -39,7 +45,7 @@ class Ledger:
         options: dict[str, Any] = {}
         if self.is_sqlite:
             if parsed.database:
-                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+                _make_folder(Path(parsed.database).parent)
             options["connect_args"] = {"timeout": SQLITE_BUSY_TIMEOUT_MS / 1000}
         else:
             options["pool_pre_ping"] = True
@@ -89,6 +95,17 @@ class Ledger:
         self.close()
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PermanentError(
+            f"The ledger's folder {folder} cannot be made ({error.strerror}).",
+            reason=ReasonCode.CONFIGURATION_INVALID,
+            next_step="Correct the path in the connection migration_ledger (field Host).",
+        ) from None
+
+
 @contextlib.contextmanager
 def _typed_errors() -> Iterator[None]:
     """Turn database trouble into errors that a retry policy understands."""
@@ -101,10 +118,10 @@ def _typed_errors() -> Iterator[None]:
             next_step="Nothing: the task tries again.",
         ) from None  # the original message holds the values, which may be PHI
     except DBAPIError as error:
-        text = str(error.orig).splitlines()[0] if error.orig else ""
-        if "password authentication failed" in text or "no such table" in text:
+        refused = _refusal(error)
+        if refused:
             raise PermanentError(
-                f"The ledger refused us: {text}",
+                f"The ledger refused us: {refused}.",
                 reason=ReasonCode.LEDGER_UNAVAILABLE,
                 next_step="Check the connection migration_ledger, then run the discovery DAG, "
                 "whose first task creates the tables.",
@@ -114,6 +131,28 @@ def _typed_errors() -> Iterator[None]:
             reason=ReasonCode.LEDGER_UNAVAILABLE,
             next_step="Check that the ledger's database runs and is reachable from the workers.",
         ) from None
+
+
+#: What a database says when trying again cannot help; the text after it may quote values.
+_REFUSALS = (
+    "password authentication failed",
+    "no such table",
+    "does not exist",
+    "permission denied",
+    "no pg_hba.conf entry",
+    "unable to open database file",
+    "file is not a database",
+    "attempt to write a readonly database",
+)
+
+
+def _refusal(error: DBAPIError) -> str:
+    """Return why the database will never do this, "" when it may later."""
+    text = str(error.orig).lower() if error.orig else ""
+    known = next((phrase for phrase in _REFUSALS if phrase in text), "")
+    if not known and isinstance(error, (ProgrammingError, DataError)):
+        return type(error.orig).__name__  # our statement or value: the text may hold PHI
+    return known
 
 
 def _prepare_sqlite(dbapi_connection: Any, _record: object) -> None:
