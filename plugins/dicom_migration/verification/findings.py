@@ -11,15 +11,6 @@ from dicom_migration.errors import ReasonCode
 from dicom_migration.ledger import ExceptionNote
 
 PHASE = "verification"
-#: Refusals that concern every study alike: the task stops instead of blaming each of them.
-CONCERNS_EVERYBODY = frozenset(
-    {
-        ReasonCode.CONFIGURATION_INVALID,
-        ReasonCode.SOURCE_REJECTED,
-        ReasonCode.TARGET_MISSING,
-        ReasonCode.TARGET_REJECTED,
-    }
-)
 
 
 class Remedy(StrEnum):

@@ -14,7 +14,7 @@ from dicom_migration.archive import ImageArchive, InstanceRecord
 from dicom_migration.archive.sinks import MemorySink
 from dicom_migration.cloud import CloudStore
 from dicom_migration.datasets import parse_dataset
-from dicom_migration.errors import PermanentError, ReasonCode
+from dicom_migration.errors import CONCERNS_EVERYBODY, PermanentError, ReasonCode
 from dicom_migration.ledger import (
     Ledger,
     StudyState,
@@ -29,7 +29,6 @@ from dicom_migration.strata import stratified_sample
 from dicom_migration.verification.claims import StudyClaim, studies_hash, verified_claims
 from dicom_migration.verification.comparison import about
 from dicom_migration.verification.findings import (
-    CONCERNS_EVERYBODY,
     Finding,
     Outcome,
     Remedy,
@@ -38,6 +37,7 @@ from dicom_migration.verification.findings import (
 )
 from dicom_migration.verification.manifests import manifest_rows
 from dicom_migration.verification.readback import ARCHIVED_CLASSES
+from dicom_migration.verification.refusals import Refusals
 from dicom_migration.verification.sealed_events import AUDIT_EVENT, audit_chain, last_event
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ def audit_pixels(
     ------
     TransientError
         Source or store did not answer.
+    PermanentError
+        One of them refuses us, or several studies in a row; nothing is recorded.
     """
     chain = audit_chain(wave_id)
     with ledger.read() as connection:
@@ -100,11 +102,12 @@ def audit_pixels(
     if earlier.pop("studies_sha256", None) == sealed:
         return PixelAuditSummary(**earlier)
     summary = PixelAuditSummary()
+    refusals = Refusals()
     if policy.pixel_audit.enabled:
         for claim, rows in _sample(store, ledger, wave_id, claims, policy.pixel_audit, summary):
             findings = [f for row in rows if (f := _compare(archive, store, row, summary))]
-            if findings:
-                summary.studies.append(_verdict(claim, rows, findings))
+            summary.studies += refusals.admit(_verdict(claim, rows, findings))
+    summary.studies += refusals.rest()
     with ledger.write() as connection:
         for verdict in summary.studies:
             note_exceptions(connection, exception_notes(verdict, policy.max_notes_per_study), chain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, insert
 
 from dicom_migration.archive import ImageArchive
 from dicom_migration.cloud import CloudStore
-from dicom_migration.errors import PermanentError, TransientError
+from dicom_migration.errors import CONCERNS_EVERYBODY, PermanentError, TransientError
 from dicom_migration.ledger import (
     EventChain,
     ExceptionNote,
@@ -25,7 +26,6 @@ from dicom_migration.ledger import (
 from dicom_migration.policies.verification import VerificationPolicy
 from dicom_migration.verification.claims import Shard, StudyClaim, claims_of
 from dicom_migration.verification.findings import (
-    CONCERNS_EVERYBODY,
     PHASE,
     Finding,
     Outcome,
@@ -33,6 +33,7 @@ from dicom_migration.verification.findings import (
     StudyVerdict,
     exception_notes,
 )
+from dicom_migration.verification.refusals import Refusals
 from dicom_migration.verification.study import verify_study
 
 #: Studies in a row without an answer after which the shard waits for its retry.
@@ -87,7 +88,8 @@ def verify_shard(
     TransientError
         Some studies got no answer; all others are recorded, and a retry resumes with the rest.
     PermanentError
-        Source or store refuse us altogether.
+        Source or store refuse us altogether, or refuse several studies in a row the same way:
+        none of these moved.
     """
     with ledger.read() as connection:
         claims = claims_of(connection, shard)
@@ -95,6 +97,14 @@ def verify_shard(
     chain = EventChain(shard.chain)
     unanswered: dict[str, TransientError] = {}
     in_a_row = 0
+    refusals = Refusals()
+
+    def record(verdicts: Sequence[StudyVerdict]) -> None:
+        for verdict in verdicts:
+            with ledger.write() as connection:
+                record_verdict(connection, verdict, shard.wave_id, chain, policy)
+            summary.add(verdict)
+
     with ThreadPoolExecutor(policy.read_threads, thread_name_prefix="read-back") as pool:
         for claim in claims:
             try:
@@ -106,9 +116,8 @@ def verify_shard(
                     raise _unfinished(shard, unanswered) from error
                 continue
             in_a_row = 0
-            with ledger.write() as connection:
-                record_verdict(connection, verdict, claim.wave_id, chain, policy)
-            summary.add(verdict)
+            record(refusals.admit(verdict))
+    record(refusals.rest())
     if unanswered and not last_try:
         raise _unfinished(shard, unanswered)
     with ledger.write() as connection:

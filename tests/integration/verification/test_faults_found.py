@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select, update
 
-from dicom_migration.errors import PermanentError, ReasonCode, TransientError
+from dicom_migration.errors import CONCERNS_EVERYBODY, PermanentError, ReasonCode, TransientError
 from dicom_migration.ledger import schema
 from dicom_migration.policies.verification import ReadBack, VerificationPolicy
 from dicom_migration.verification.accounting import account_for
@@ -229,6 +229,43 @@ def test_a_study_without_an_answer_does_not_stop_the_others(wave):
     wave.archive.failing = set()
     verify(wave)
     assert state_of(wave.ledger, uid) == "verified"
+
+
+def refuse(monkeypatch, wave, refused, reason=ReasonCode.SOURCE_REFUSED_OPERATION):
+    find = wave.archive.find_instances
+
+    def find_instances(uid, series=None):
+        if uid in refused:
+            raise PermanentError("The source will not do this.", reason=reason)
+        return find(uid, series)
+
+    monkeypatch.setattr(wave.archive, "find_instances", find_instances)
+
+
+def test_the_same_refusal_of_five_studies_in_a_row_blames_none_of_them(wave, monkeypatch):
+    refuse(monkeypatch, wave, wave.studies[1:])
+    with pytest.raises(PermanentError, match="5 studies in a row") as caught:
+        verify(wave)
+    assert caught.value.reason is ReasonCode.SOURCE_REFUSED_OPERATION
+    assert state_of(wave.ledger, wave.studies[0]) == "verified"
+    assert {state_of(wave.ledger, uid) for uid in wave.studies[1:]} == {"transferred"}
+    assert open_reasons(wave.ledger) == []
+
+
+def test_a_refusal_of_some_studies_is_theirs(wave, monkeypatch):
+    refused = wave.studies[:2] + wave.studies[3:]
+    refuse(monkeypatch, wave, refused)
+    summary = verify(wave)
+    assert summary.outcomes == {"undecided": len(refused), "verified": 1}
+    assert {state_of(wave.ledger, uid) for uid in refused} == {"mismatched"}
+
+
+@pytest.mark.parametrize("reason", sorted(CONCERNS_EVERYBODY))
+def test_a_refusal_that_concerns_everybody_stops_the_shard_at_once(wave, monkeypatch, reason):
+    refuse(monkeypatch, wave, wave.studies[:1], reason)
+    with pytest.raises(PermanentError):
+        verify(wave)
+    assert {state_of(wave.ledger, uid) for uid in wave.studies} == {"transferred"}
 
 
 def test_objects_in_deep_archive_are_attested_not_read(store, ledger, all_real_instances):
