@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dicom_migration.errors import PermanentError, ReasonCode
-from dicom_migration.header_facts import COLUMN_OF_KEYWORD
+from dicom_migration.header_facts import COLUMN_OF_KEYWORD, TEXT_ENCODING
 from dicom_migration.transfer.splicing import ElementsApart
 
 MODIFYING_SYSTEM = "DICOM_MIGRATION"
@@ -42,6 +42,7 @@ class Correction:
     approved_at: datetime
     series_instance_uid: str = ""
     sop_instance_uid: str = ""
+    expected_text_encoding: str = ""
 
     def applies_to(self, series_instance_uid: str, sop_instance_uid: str) -> bool:
         """Tell whether it concerns this instance."""
@@ -52,6 +53,8 @@ class Correction:
 
     def expects(self, facts: Mapping[str, str | int | None]) -> bool:
         """Tell whether the instance still says what the correction was approved for."""
+        if self.expected_text_encoding not in ("", facts.get(TEXT_ENCODING)):
+            return False  # declares the same, and its text is encoded otherwise
         column = COLUMN_OF_KEYWORD.get(self.keyword)
         current = "" if column is None else str(facts.get(column) or "")
         return column is None or (current == self.old_value and current != self.value)

@@ -365,6 +365,18 @@ def test_a_charset_declared_leaves_the_text_bytes_as_they_were(
     assert row.facts["patient_name"] == "Müller^Jörg"
 
 
+def test_a_charset_judged_on_other_text_is_not_declared_here(
+    archive: MemoryArchive, store: S3Store, ledger: Ledger, wave: str
+) -> None:
+    ct = archive.instances[0]  # its text is ASCII, whatever it declares
+    _approve(ledger, wave, ct, "SpecificCharacterSet", "ISO_IR 100", "ISO_IR 192")
+    with ledger.write() as connection:
+        connection.execute(schema.correction.update().values(expected_text_encoding="utf-8"))
+    transfer(archive, store, ledger, wave)
+    (row,) = manifests(ledger, store)[ct.record.study_instance_uid]
+    assert row.corrections == ()
+
+
 def test_when_nothing_gets_through_no_study_is_blamed_even_on_the_last_try(
     archive: MemoryArchive, store: S3Store, ledger: Ledger, wave: str
 ) -> None:
