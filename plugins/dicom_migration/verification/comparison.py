@@ -36,11 +36,28 @@ class Witnesses:
 def compare(witnesses: Witnesses) -> list[Finding]:
     """Return every difference between the four; an empty list means they agree."""
     return [
+        *_inventory_against_both(witnesses),
         *_source_against_manifest(witnesses),
         *_receipt_against_manifest(witnesses.claim, witnesses.rows),
         *_manifest_against_cloud(witnesses),
         *_cloud_against_manifest(witnesses),
     ]
+
+
+def _inventory_against_both(witnesses: Witnesses) -> Iterator[Finding]:
+    # Transfer and verification ask for the same list: cut off at a limit of the source, it would
+    # agree with itself. What the source's database counted at discovery is another witness.
+    known = witnesses.claim.number_of_instances or 0
+    seen = max(len(witnesses.source), len(witnesses.rows))
+    if known > seen:
+        yield Finding(
+            ReasonCode.COUNT_MISMATCH,
+            Remedy.RETRANSFER,
+            f"The source's database counted {known} instances at discovery; it lists "
+            f"{len(witnesses.source)} now, and the manifest {len(witnesses.rows)}.",
+            "Look for a limit on results at the source, or for instances deleted since; "
+            "take the inventory again when the smaller number is right.",
+        )
 
 
 def _source_against_manifest(witnesses: Witnesses) -> Iterator[Finding]:

@@ -164,6 +164,27 @@ def test_a_count_that_disagrees_is_named(wave):
     assert open_reasons(wave.ledger) == [(uid, ReasonCode.COUNT_MISMATCH)]
 
 
+def set_columns(wave, uid, **columns):
+    with wave.ledger.write() as connection:
+        connection.execute(
+            update(schema.study).where(schema.study.c.study_instance_uid == uid).values(**columns)
+        )
+
+
+def test_a_list_that_the_source_cuts_off_is_not_believed(wave):
+    uid = wave.studies[0]
+    set_columns(wave, uid, number_of_instances=len(wave.rows[uid]) + 500)
+    verify(wave)
+    assert open_reasons(wave.ledger) == [(uid, ReasonCode.COUNT_MISMATCH)]
+    assert state_of(wave.ledger, uid) == "mismatched"
+
+
+def test_a_source_that_counted_nothing_at_discovery_accuses_nobody(wave):
+    set_columns(wave, wave.studies[0], number_of_instances=None)
+    set_columns(wave, wave.studies[1], number_of_instances=0)
+    assert verify(wave).outcomes == {"verified": len(wave.studies)}
+
+
 def test_a_superseded_copy_is_reported_and_hurts_nobody(wave, store):
     uid = wave.studies[0]
     row = wave.rows[uid][0]
