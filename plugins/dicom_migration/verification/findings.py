@@ -76,7 +76,7 @@ class StudyVerdict:
         return ",".join(sorted(codes))
 
 
-def exception_notes(verdict: StudyVerdict, limit: int) -> list[ExceptionNote]:
+def exception_notes(verdict: StudyVerdict, limit: int, phase: str = PHASE) -> list[ExceptionNote]:
     """Return the ledger's exceptions: at most `limit` a reason, the rest summed up in one."""
     uid = verdict.study_instance_uid
     notes = []
@@ -84,11 +84,11 @@ def exception_notes(verdict: StudyVerdict, limit: int) -> list[ExceptionNote]:
     for finding in verdict.findings:
         seen[finding.reason] += 1
         if seen[finding.reason] <= limit:
-            notes.append(_note(uid, finding))
+            notes.append(_note(uid, finding, phase))
     notes += [
         ExceptionNote(
             reason=reason,
-            phase=PHASE,
+            phase=phase,
             study_instance_uid=uid,
             detail=f"{count} instances in all, {limit} of them listed one by one.",
         )
@@ -103,10 +103,10 @@ def first_of(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(dict.fromkeys(findings))
 
 
-def _note(uid: str, finding: Finding) -> ExceptionNote:
+def _note(uid: str, finding: Finding, phase: str) -> ExceptionNote:
     return ExceptionNote(
         reason=finding.reason,
-        phase=PHASE,
+        phase=phase,
         study_instance_uid=uid,
         series_instance_uid=finding.series_instance_uid,
         sop_instance_uid=finding.sop_instance_uid,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
@@ -42,6 +43,9 @@ from dicom_migration.verification.sealed_events import AUDIT_EVENT, audit_chain,
 
 if TYPE_CHECKING:
     import numpy as np
+
+#: Not that of verification: a study that is verified again does not close these exceptions.
+AUDIT_PHASE = "pixel_audit"
 
 
 @dataclass(slots=True)
@@ -83,9 +87,11 @@ def audit_pixels(
 ) -> PixelAuditSummary:
     """Retrieve a sample of a wave again, decode both copies and compare every pixel.
 
-    A study with a difference becomes ``mismatched``. What cannot be decoded at the source is
-    only reported: there is nothing to compare with. Objects that need a restore are left out.
-    The same verified studies are not audited twice: the earlier counts are returned.
+    A study with a difference becomes ``mismatched``, for a person to decide about. What cannot be
+    decoded at the source is only reported: there is nothing to compare with. Objects that need a
+    restore are left out.
+    The same verified studies are not audited twice, the earlier counts are returned; unless a
+    difference was found among them, which another transfer of the same bytes does not undo.
 
     Raises
     ------
@@ -99,7 +105,7 @@ def audit_pixels(
         claims = verified_claims(connection, wave_id)
         earlier = last_event(connection, chain, AUDIT_EVENT)
     sealed = studies_hash(claims)
-    if earlier.pop("studies_sha256", None) == sealed:
+    if earlier.pop("studies_sha256", None) == sealed and not earlier["different"]:
         return PixelAuditSummary(**earlier)
     summary = PixelAuditSummary()
     refusals = Refusals()
@@ -110,7 +116,8 @@ def audit_pixels(
     summary.studies += refusals.rest()
     with ledger.write() as connection:
         for verdict in summary.studies:
-            note_exceptions(connection, exception_notes(verdict, policy.max_notes_per_study), chain)
+            notes = exception_notes(verdict, policy.max_notes_per_study, AUDIT_PHASE)
+            note_exceptions(connection, notes, chain)
             if verdict.outcome is Outcome.VERIFIED:
                 continue
             connection.execute(
@@ -210,7 +217,13 @@ def _compare(
         summary.compared += 1
         return None
     summary.different += 1
-    return about(row, ReasonCode.PIXEL_MISMATCH, "Decoded pixels of source and cloud differ.")
+    return about(
+        row,
+        ReasonCode.PIXEL_MISMATCH,
+        "Decoded pixels of source and cloud differ.",
+        Remedy.DECIDE,
+        "Look at both copies in a viewer and keep them as they are; another transfer is no answer.",
+    )
 
 
 def _cloud_pixels(store: CloudStore, row: ManifestRow) -> np.ndarray | None:
@@ -243,10 +256,12 @@ def _decode(data: bytes, transfer_syntax_uid: str) -> np.ndarray | None:
     from pydicom.uid import UID
 
     try:
-        dataset = parse_dataset(data, transfer_syntax_uid, stop_before_pixels=False)
-        dataset.file_meta = FileMetaDataset()
-        dataset.file_meta.TransferSyntaxUID = UID(transfer_syntax_uid)
-        return dataset.pixel_array
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # decoders quote values of the header (PHI)
+            dataset = parse_dataset(data, transfer_syntax_uid, stop_before_pixels=False)
+            dataset.file_meta = FileMetaDataset()
+            dataset.file_meta.TransferSyntaxUID = UID(transfer_syntax_uid)
+            return dataset.pixel_array
     except Exception:  # noqa: BLE001 - decoders of hostile bytes raise anything
         return None
 
