@@ -1,90 +1,74 @@
-"""Collecting header facts: what the files of a study really say, beside what the database says."""
+"""Reading header facts: what the files of a study really say, beside what the database says."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
-
-from sqlalchemy import delete, insert
 
 from dicom_migration.archive import ImageArchive, InstanceRecord
 from dicom_migration.archive.sinks import MemorySink
 from dicom_migration.datasets import parse_dataset
-from dicom_migration.errors import PermanentError, ReasonCode
+from dicom_migration.errors import CONCERNS_EVERYBODY, PermanentError, ReasonCode
 from dicom_migration.header_facts import read_header_facts
-from dicom_migration.ledger import (
-    EventChain,
-    ExceptionNote,
-    StudyState,
-    move_studies,
-    note_exceptions,
-    schema,
-)
+from dicom_migration.ledger import ExceptionNote
 from dicom_migration.uids import is_valid_uid
 
 if TYPE_CHECKING:
-    from dicom_migration.ledger import Ledger
     from dicom_migration.policies.cleansing import CleansingPolicy
 
 PHASE = "cleansing"
+_FIX = "Look at the study at the source; restore it, or exclude it."
 
 
-@dataclass(slots=True)
-class CollectCounts:
-    """What collecting came across."""
+@dataclass(frozen=True, slots=True)
+class StudyHeaders:
+    """What one study's headers say (rows of the table header_fact), and what is wrong with it."""
 
-    studies: int = 0
-    headers: int = 0
-    quarantined: int = 0
+    uid: str
+    facts: list[dict[str, Any]]
+    notes: list[ExceptionNote]
 
-    def summary(self) -> dict[str, int]:
-        """Return it for XCom."""
-        return asdict(self)
+    @property
+    def refused_for(self) -> ReasonCode | None:
+        """Why nothing of the study could be read, None when something was."""
+        return self.notes[0].reason if self.notes and not self.facts else None
 
 
-def collect_headers(
-    ledger: Ledger,
-    archive: ImageArchive,
-    wave_id: str,
-    study_uids: Sequence[str],
-    policy: CleansingPolicy,
-) -> CollectCounts:
-    """Read the headers of these studies into the ledger.
-
-    A study with an instance that cannot be retrieved or read is quarantined with an exception,
-    and the rest goes on.
+def read_study(archive: ImageArchive, uid: str, policy: CleansingPolicy) -> StudyHeaders:
+    """Read the headers of one study; trouble that is its own becomes notes.
 
     Raises
     ------
     TransientError
-        The source broke off; the studies done so far are recorded.
+        The source broke off.
+    PermanentError
+        The source refuses us, not this study.
     """
-    counts = CollectCounts()
-    for uid in study_uids:
-        facts, notes = _read_study(archive, uid, policy)
-        _record(ledger, wave_id, uid, facts, notes)
-        counts.studies += 1
-        counts.headers += len(facts)
-        counts.quarantined += bool(notes)
-    return counts
-
-
-def _read_study(
-    archive: ImageArchive, uid: str, policy: CleansingPolicy
-) -> tuple[list[dict[str, Any]], list[ExceptionNote]]:
-    instances = list(archive.find_instances(uid))
+    study = StudyHeaders(uid, [], [])
+    try:
+        instances = list(archive.find_instances(uid))
+    except PermanentError as error:
+        study.notes.append(_own(error, uid))
+        return study
     if not instances:
-        return [], [_note(ReasonCode.STUDY_EMPTY, uid, "The source lists no instances of it.")]
-    facts, notes = [], []
+        detail = "The source lists no instances of it."
+        study.notes.append(note_of(ReasonCode.STUDY_EMPTY, uid, detail))
     for instance in _chosen(instances, policy):
         try:
-            facts.append(_read_instance(archive, instance, policy))
+            study.facts.append(_read_instance(archive, instance, policy))
         except PermanentError as error:
-            notes.append(_note(error.reason, uid, error.message, instance, error.next_step))
-    return facts, notes
+            study.notes.append(_own(error, uid, instance))
+    return study
+
+
+def _own(error: PermanentError, uid: str, instance: InstanceRecord | None = None) -> ExceptionNote:
+    """Return the note of an error that is the study's own, and raise one that is not."""
+    if error.reason in CONCERNS_EVERYBODY:
+        raise error
+    return note_of(error.reason, uid, error.message, instance, error.next_step)
 
 
 def _chosen(
@@ -170,35 +154,14 @@ def _storable(value: str | int | None) -> str | int | None:
     return value.replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def _record(
-    ledger: Ledger,
-    wave_id: str,
-    uid: str,
-    facts: list[dict[str, Any]],
-    notes: list[ExceptionNote],
-) -> None:
-    chain = EventChain(f"cleansing/{wave_id}/{uid}")
-    table = schema.header_fact
-    with ledger.write() as connection:
-        connection.execute(delete(table).where(table.c.study_instance_uid == uid))
-        if facts:
-            unique = {row["sop_instance_uid"]: row for row in facts}
-            connection.execute(insert(table), list(unique.values()))
-        if notes:
-            note_exceptions(connection, notes, chain)
-            reasons = sorted({note.reason.value for note in notes})
-            move_studies(
-                connection, [uid], StudyState.QUARANTINED, chain, payload={"reasons": reasons}
-            )
-
-
-def _note(
+def note_of(
     reason: ReasonCode,
     uid: str,
     detail: str,
     instance: InstanceRecord | None = None,
-    suggested_fix: str = "Look at the study at the source; restore it, or exclude it.",
+    suggested_fix: str = "",
 ) -> ExceptionNote:
+    """Return the note of a study's trouble, naming what has a valid UID."""
     series = instance.series_instance_uid if instance else ""
     sop = instance.sop_instance_uid if instance else ""
     return ExceptionNote(
@@ -208,5 +171,5 @@ def _note(
         series_instance_uid=series if is_valid_uid(series) else "",
         sop_instance_uid=sop if is_valid_uid(sop) else "",
         detail=detail,
-        suggested_fix=suggested_fix,
+        suggested_fix=suggested_fix or _FIX,
     )

@@ -94,20 +94,26 @@ class CollectHeadersOperator(ConnectedOperator):
 
     def execute(self, context: Context) -> dict[str, int]:
         """Quarantine what cannot be read; the rest goes on."""
-        from dicom_migration.cleansing.headers import collect_headers
+        from dicom_migration.cleansing.collecting import collect_headers
         from dicom_migration.cleansing.waves import Chunk, studies_of_chunk
         from dicom_migration.hooks.archive import open_archive
         from dicom_migration.hooks.ledger import open_ledger
         from dicom_migration.policies.cleansing import load_cleansing_policy
 
-        chunk = Chunk(**self.chunk)
+        chunk, task = Chunk(**self.chunk), context["ti"]
         with (
             open_ledger(self.ledger_conn_id) as ledger,
             open_archive(self.source_conn_id) as source,
         ):
             studies = studies_of_chunk(ledger, chunk)
             counts = collect_headers(
-                ledger, source, chunk.wave_id, studies, load_cleansing_policy()
+                ledger,
+                source,
+                chunk.wave_id,
+                studies,
+                load_cleansing_policy(),
+                first_try=task.try_number <= 1,
+                last_try=task.try_number > task.max_tries,
             )
         self.log.info("%s", counts)
         return counts.summary()

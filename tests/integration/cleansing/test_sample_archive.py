@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -55,7 +56,12 @@ class Migration:
 
     def run(self, operator: Any) -> Any:
         """Execute an operator as Airflow does, and keep what goes into XCom."""
-        context = {"run_id": "manual__test", "outlet_events": self.announced}
+        first_of_many = SimpleNamespace(try_number=1, max_tries=6)
+        context = {
+            "run_id": "manual__test",
+            "outlet_events": self.announced,
+            "ti": first_of_many,
+        }
         result = operator.execute(context)
         self.told.setdefault(operator.task_id, []).append(result)
         return result

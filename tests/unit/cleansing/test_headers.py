@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from dicom_migration.cleansing.headers import collect_headers
+from dicom_migration.cleansing.collecting import collect_headers
 from dicom_migration.errors import ReasonCode, TransientError
 from dicom_migration.ledger import Ledger, open_exception_counts, schema
 from dicom_migration.policies.cleansing import CleansingPolicy
