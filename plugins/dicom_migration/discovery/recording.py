@@ -56,9 +56,13 @@ def _clean(text: str, limit: int) -> str:
 
 
 def known_rows(ledger: Ledger, uids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return what the ledger holds of these studies (at most `BATCH`), by UID."""
+    """Return what the ledger holds of these studies (at most `BATCH`), by UID.
+
+    What the source reported, and ``state``, ``wave_id`` and ``received_instances``.
+    """
     table = schema.study.c
-    columns = [table.study_instance_uid, *(table[name] for name in REPORTED)]
+    names = ("study_instance_uid", *REPORTED, "state", "wave_id", "received_instances")
+    columns = [table[name] for name in names]
     with ledger.read() as connection:
         rows = connection.execute(select(*columns).where(table.study_instance_uid.in_(uids)))
         return {row.study_instance_uid: dict(row._mapping) for row in rows}

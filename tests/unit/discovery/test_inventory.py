@@ -177,3 +177,16 @@ def test_text_that_no_database_stores_is_stored_without_it(ledger: Ledger) -> No
     take(ledger, CappedArchive([study(1, study_description="a\ud800\0b")]))
     with ledger.read() as connection:
         assert connection.scalar(select(schema.study.c.study_description)) == "a?b"
+
+
+def test_two_studies_without_any_identifier_are_two(ledger: Ledger) -> None:
+    nameless = [
+        StudyRecord("", study_date="20200101", patient_id="P1"),
+        StudyRecord("", study_date="20200101", patient_id="P2"),
+    ]
+    counts = take(ledger, CappedArchive(nameless))
+    assert counts.invalid == 2
+    assert {state_of(ledger, uid) for uid in studies_in(ledger)} == {"quarantined"}
+    assert len(studies_in(ledger)) == 2
+    again = take(ledger, CappedArchive(nameless), inventory="I0000000002")
+    assert (again.invalid, len(studies_in(ledger))) == (2, 2)
