@@ -30,16 +30,17 @@ def gather(connection: Connection, wave_id: str) -> dict[str, Any]:
     Raises
     ------
     PermanentError
-        ``ledger_tampered``: a chain of the wave does not fit, or lost events that an earlier
-        certificate sealed. ``state_forbidden``: the manifests were not compacted yet.
+        ``ledger_tampered``: a chain of the wave or of its plan does not fit, or lost events that
+        an earlier certificate sealed. ``state_forbidden``: the manifests were not compacted yet.
     """
-    chains = _sealed_chains(connection, wave_id)
+    wave = _wave(connection, wave_id)
+    chains = _sealed_chains(connection, wave_id, str(wave["plan_id"]))
     studies = _studies(connection, wave_id)
     states = Counter(study["state"] for study in studies)
     verified = [s for s in studies if s["state"] == StudyState.VERIFIED.value]
     return {
         "format": "dicom-migration-certificate/1",
-        "wave": _wave(connection, wave_id),
+        "wave": wave,
         "status": "complete" if states.keys() <= _SETTLED else "interim",
         "counts": {
             "studies": len(studies),
@@ -61,8 +62,10 @@ def gather(connection: Connection, wave_id: str) -> dict[str, Any]:
     }
 
 
-def _sealed_chains(connection: Connection, wave_id: str) -> list[dict[str, Any]]:
-    names = [
+def _sealed_chains(connection: Connection, wave_id: str, plan_id: str) -> list[dict[str, Any]]:
+    plan = f"plan/{plan_id}"  # who decided over every study, and who approved that
+    names = [name for name in chain_names(connection, plan) if name == plan]
+    names += [
         name
         for name in chain_names(connection, f"wave:{wave_id}")
         if name == f"wave:{wave_id}" or name.startswith(f"wave:{wave_id}/")

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from dicom_migration.errors import PermanentError, ReasonCode
-from dicom_migration.ledger import schema
+from dicom_migration.ledger import EventChain, schema
 from dicom_migration.policies.verification import VerificationPolicy
 from dicom_migration.verification.certificate import issue_certificate, main, verify_document
 from dicom_migration.verification.certificate_report import render_certificate
@@ -148,6 +148,41 @@ def test_events_cut_off_the_end_stop_the_next_certificate(document, wave):
         )
     with pytest.raises(PermanentError, match="sealed"):
         issue_certificate(wave.ledger, WAVE, "0" * 64)
+
+
+def decide_plan(ledger, *kinds):
+    with ledger.write() as connection:
+        EventChain("plan/plan-1").append(connection, [(kind, "", {"by": "ann"}) for kind in kinds])
+
+
+def test_the_plans_chain_is_sealed_and_no_other_plans(store, ledger):
+    add_wave(ledger, WAVE)
+    decide_plan(ledger, "plan.made", "plan.approved")
+    with ledger.write() as connection:
+        EventChain("plan/plan-10").append(connection, [("plan.made", "", {})])
+    compact_wave(store, ledger, WAVE, POLICY)
+    chains = issue_certificate(ledger, WAVE, "0" * 64, NOW)["certificate"]["chains"]
+    sealed = {chain["chain"]: chain["sequence"] for chain in chains}
+    assert sealed["plan/plan-1"] == 2
+    assert "plan/plan-10" not in sealed
+
+
+@pytest.mark.parametrize("damage", ["edited", "cut off"])
+def test_a_changed_plan_stops_the_certificate(store, ledger, damage):
+    add_wave(ledger, WAVE)
+    decide_plan(ledger, "plan.made", "plan.approved")
+    compact_wave(store, ledger, WAVE, POLICY)
+    issue_certificate(ledger, WAVE, "0" * 64, NOW)
+    approval = (schema.event.c.chain == "plan/plan-1") & (schema.event.c.sequence == 2)
+    with ledger.write() as connection:
+        connection.execute(
+            update(schema.event).where(approval).values(payload='{"by":"eve"}')
+            if damage == "edited"
+            else delete(schema.event).where(approval)
+        )
+    with pytest.raises(PermanentError) as caught:
+        issue_certificate(ledger, WAVE, "0" * 64)
+    assert caught.value.reason is ReasonCode.LEDGER_TAMPERED
 
 
 def test_a_wave_that_is_all_quarantined_is_certified_too(store, ledger):
