@@ -91,7 +91,10 @@ def studies_hash(claims: Sequence[StudyClaim]) -> str:
 
 
 def waves_to_verify(connection: Connection, asked: Sequence[str]) -> list[str]:
-    """Return the waves asked for, or else all that hold transferred studies, sorted.
+    """Return the waves asked for, or else all that hold studies to verify or settle, sorted.
+
+    To settle are mismatched studies, those among them that the inventory found changed at the
+    source after they had been verified.
 
     Raises
     ------
@@ -103,7 +106,11 @@ def waves_to_verify(connection: Connection, asked: Sequence[str]) -> list[str]:
         return list(
             connection.scalars(
                 select(column)
-                .where(schema.study.c.state == StudyState.TRANSFERRED.value)
+                .where(
+                    schema.study.c.state.in_(
+                        (StudyState.TRANSFERRED.value, StudyState.MISMATCHED.value)
+                    )
+                )
                 .distinct()
                 .order_by(column)
             )

@@ -32,14 +32,20 @@ def settle_mismatches(ledger: Ledger, wave_id: str, policy: VerificationPolicy) 
     """Move every mismatched study of a wave on; doing it again finds nothing to move.
 
     A study whose last verdict was ``mismatched`` goes back to ``cleansed`` until it has had
-    ``policy.max_redrives`` of them. One that only a person can decide about, or that used its
-    redrives up, is quarantined; its exceptions say why.
+    ``policy.max_redrives`` of them; so does one that was verified and is mismatched because the
+    inventory found it changed at the source, however often that happens. One that only a person
+    can decide about, or that used its redrives up, is quarantined; its exceptions say why.
     """
     chain = EventChain(f"wave:{wave_id}/verify-settlement")
     with ledger.write() as connection:
         redrives = _redrives_of_mismatched(connection, wave_id)
-        healing = _healing(connection, wave_id)
-        again = [u for u, n in redrives.items() if u in healing and n < policy.max_redrives]
+        last = _last_outcomes(connection, wave_id)
+        again = [
+            uid
+            for uid, count in redrives.items()
+            if last.get(uid) == Outcome.VERIFIED
+            or (last.get(uid) == Outcome.MISMATCHED and count < policy.max_redrives)
+        ]
         person = sorted(redrives.keys() - set(again))
         move_studies(
             connection, again, StudyState.CLEANSED, chain, payload={"why": "verification mismatch"}
@@ -81,8 +87,8 @@ def _redrives_of_mismatched(connection: Connection, wave_id: str) -> dict[str, i
     return {uid: int(count) for uid, count in rows}
 
 
-def _healing(connection: Connection, wave_id: str) -> set[str]:
-    """Return the mismatched studies whose last verdict a new transfer may heal."""
+def _last_outcomes(connection: Connection, wave_id: str) -> dict[str, str]:
+    """Return what verification said last of each mismatched study it has judged."""
     study, verdict = schema.study.c, schema.verification.c
     latest = (
         select(func.max(verdict.verification_id))
@@ -90,17 +96,12 @@ def _healing(connection: Connection, wave_id: str) -> set[str]:
         .correlate(schema.study)
         .scalar_subquery()
     )
-    return set(
-        connection.scalars(
-            select(study.study_instance_uid)
-            .join(schema.verification, verdict.verification_id == latest)
-            .where(
-                study.wave_id == wave_id,
-                study.state == StudyState.MISMATCHED.value,
-                verdict.outcome == Outcome.MISMATCHED.value,
-            )
-        )
+    rows = connection.execute(
+        select(study.study_instance_uid, verdict.outcome)
+        .join(schema.verification, verdict.verification_id == latest)
+        .where(study.wave_id == wave_id, study.state == StudyState.MISMATCHED.value)
     )
+    return {uid: str(outcome) for uid, outcome in rows}
 
 
 def _count_redrives(

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from sqlalchemy import select
 
 from dicom_migration.errors import PermanentError
-from dicom_migration.ledger import Ledger, schema
+from dicom_migration.ledger import EventChain, Ledger, StudyState, move_studies, schema
 from dicom_migration.operators.defaults import BENCHMARK, CLEANSED_WAVE, VERIFIED_WAVE
 from dicom_migration.operators.retrieval import JudgeRetrievalOperator, MeasureRetrievalOperator
 from dicom_migration.operators.verification import (
@@ -142,6 +142,23 @@ def test_a_damaged_study_starts_its_transfer_again(connected, client):
     assert run.events[CLEANSED_WAVE].extra == {"waves": [WAVE]}
     with pytest.raises(AirflowSkipException):
         AnnounceVerifiedOperator(task_id="announce", waves=[]).execute(run.context)
+
+
+def test_a_verified_study_that_changed_at_the_source_is_transferred_again(connected, ledger):
+    verify_all(Run(wave_id=WAVE))
+    uid = connected.studies[0]
+    with ledger.write() as connection:  # as the inventory does, taken again
+        move_studies(
+            connection, [uid], StudyState.MISMATCHED, EventChain("inventory/2"), payload={}
+        )
+    told = verify_all(Run())
+    assert told["settled"] == {"redriven": 1, "quarantined": 0, "waves": [WAVE]}
+    assert told["certified"]["interim"] == [WAVE]
+    with ledger.read() as connection:
+        state = connection.scalar(
+            select(schema.study.c.state).where(schema.study.c.study_instance_uid == uid)
+        )
+    assert state == "cleansed"
 
 
 def test_nothing_to_verify_is_skipped_and_an_unknown_wave_refused(connected):
