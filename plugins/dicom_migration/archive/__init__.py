@@ -12,6 +12,7 @@ from dicom_migration.archive.protocol import (
     SeriesRecord,
     StudyQuery,
     StudyRecord,
+    result_cap_of,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "SeriesRecord",
     "StudyQuery",
     "StudyRecord",
+    "result_cap_of",
 ]

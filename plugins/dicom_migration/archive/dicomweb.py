@@ -49,6 +49,7 @@ class DicomWebArchive:
     def __init__(self, settings: DicomWebSettings) -> None:
         self.settings = settings
         self.name = f"dicomweb:{settings.root}"
+        self.result_cap: int | None = None  # a search goes on page by page
         self._client = DicomWebClient(settings)
 
     def check(self) -> ArchiveCheck:
@@ -69,13 +70,17 @@ class DicomWebArchive:
         return ArchiveCheck(f"DICOMweb source {self.settings.root}", latency, facts)
 
     def find_studies(self, query: StudyQuery) -> Iterator[StudyRecord]:
-        """Yield the studies of a date range, or those asked for by UID, one search each."""
+        """Yield the studies of a date range, or those asked for by UID, one search each.
+
+        A study without a Study Instance UID is yielded, too, with "" in its place: dropped here,
+        it would be in no account.
+        """
         uids = tuple(checked_uid(uid, "Study Instance UID") for uid in query.study_instance_uids)
         for uid in uids or ("",):
             params = study_params(query, uid)
             for row in search(self._client, "studies", params, records.STUDY_INSTANCE_UID):
                 record = records.study_record(row)
-                if uid in ("", record.study_instance_uid) and record.study_instance_uid:
+                if uid in ("", record.study_instance_uid):
                     yield record
 
     def find_series(self, study_instance_uid: str) -> Iterator[SeriesRecord]:

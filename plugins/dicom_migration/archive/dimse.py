@@ -54,6 +54,7 @@ class DimseArchive:
     def __init__(self, settings: DimseSettings) -> None:
         self.settings = settings
         self.name = f"dimse:{settings.called_ae_title}"
+        self.result_cap = settings.result_cap
         self._queries = QueryAssociations(settings)
 
     def check(self) -> ArchiveCheck:
@@ -64,17 +65,17 @@ class DimseArchive:
         """Yield the studies of a date range, or those asked for by UID, one query each.
 
         What a source answers to a date range is not filtered again: it may hold dates in forms
-        that it alone understands, and a study dropped here would be lost.
+        that it alone understands, and a study dropped here would be lost. For the same reason a
+        study without a Study Instance UID is yielded, with "" in its place.
         """
         uids = tuple(checked_uid(uid, "Study Instance UID") for uid in query.study_instance_uids)
         nameless = 0
         for uid in uids or ("",):
             for answer in self._queries.find(dimse_query.study_keys(query, uid)):
                 record = records.study_record(answer)
-                if record.study_instance_uid:
+                nameless += not record.study_instance_uid
+                if record.study_instance_uid or not uid:
                     yield record
-                else:
-                    nameless += 1
         self._report_nameless(nameless, "studies")
 
     def find_series(self, study_instance_uid: str) -> Iterator[SeriesRecord]:

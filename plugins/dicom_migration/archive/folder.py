@@ -53,6 +53,7 @@ class FolderArchive:
     def __init__(self, settings: FolderSettings) -> None:
         self.settings = settings
         self.name = f"folder:{settings.root}"
+        self.result_cap: int | None = None
 
     @cached_property
     def index(self) -> FolderIndex:

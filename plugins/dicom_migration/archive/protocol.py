@@ -160,7 +160,11 @@ class ArchiveCheck:
 
 @runtime_checkable
 class ImageArchive(Protocol):
-    """A study archive that can be checked, searched and read. Never written to."""
+    """A study archive that can be checked, searched and read. Never written to.
+
+    An adapter whose source stops at a known number of studies says so in an attribute
+    ``result_cap`` (int, or None when it is unknown); without one, nothing is known.
+    """
 
     name: str
 
@@ -176,7 +180,11 @@ class ImageArchive(Protocol):
         """
 
     def find_studies(self, query: StudyQuery) -> Iterator[StudyRecord]:
-        """Yield each matching study, possibly more than once, lazily."""
+        """Yield each matching study, possibly more than once, lazily.
+
+        One that the source reports without a Study Instance UID is yielded with "": it cannot be
+        retrieved, but must be counted.
+        """
 
     def find_series(self, study_instance_uid: str) -> Iterator[SeriesRecord]:
         """Yield the series of one study."""
@@ -221,3 +229,9 @@ class ImageArchive(Protocol):
         traceback: TracebackType | None,
     ) -> None:
         """Close."""
+
+
+def result_cap_of(archive: ImageArchive) -> int | None:
+    """Return the number of studies at which the source is known to stop, None when unknown."""
+    cap: int | None = getattr(archive, "result_cap", None)
+    return cap

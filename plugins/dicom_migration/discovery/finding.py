@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from dicom_migration.archive import ImageArchive, StudyQuery, StudyRecord
+from dicom_migration.archive import ImageArchive, StudyQuery, StudyRecord, result_cap_of
 from dicom_migration.discovery.windows import UNDATED, Window, dicom_date
 from dicom_migration.policies.discovery import DiscoveryPolicy
 
@@ -38,13 +38,25 @@ def find_in_window(
     An answer that looks cut off is yielded nowhere but asked again in halves, down to one day.
     """
     if window.kind == UNDATED:
-        answers.queries += 1
-        found = list(archive.find_studies(StudyQuery()))
-        if policy.looks_capped(len(found)):
-            answers.capped.append(str(window))
-        yield [record for record in found if parse_date(record.study_date) is None]
+        yield _find_undated(archive, window, policy, answers)
         return
     yield from _find_range(archive, window.first, window.last, policy, answers)
+
+
+def _find_undated(
+    archive: ImageArchive, window: Window, policy: DiscoveryPolicy, answers: Answers
+) -> list[StudyRecord]:
+    """Ask for everything and keep, of a whole archive's answer, what no range matches."""
+    answers.queries += 1
+    found = 0
+    undated = []
+    for record in archive.find_studies(StudyQuery()):
+        found += 1
+        if parse_date(record.study_date) is None:
+            undated.append(record)
+    if policy.looks_capped(found, result_cap_of(archive)):
+        answers.capped.append(str(window))
+    return undated
 
 
 def parse_date(text: str) -> date | None:
@@ -67,8 +79,9 @@ def _find_range(
     answers.queries += 1
     query = StudyQuery(date_from=dicom_date(first), date_to=dicom_date(last))
     found = list(archive.find_studies(query))
-    halves = _halves(first, last) if policy.looks_capped(len(found)) else []
-    if policy.looks_capped(len(found)) and not halves:
+    capped = policy.looks_capped(len(found), result_cap_of(archive))
+    halves = _halves(first, last) if capped else []
+    if capped and not halves:
         answers.capped.append(f"{first or 'the beginning'} to {last or 'the future'}")
     if not halves:
         yield found

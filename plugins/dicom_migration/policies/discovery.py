@@ -30,7 +30,8 @@ class DiscoveryPolicy(Policy):
     parallel_tasks
         Mapped tasks that share the windows.
     result_cap
-        Studies the source returns at most to one query, when it is known.
+        Studies the source returns at most to one query, when it is known; that of the Airflow
+        connection counts beside it.
     suspicious_counts
         Result sizes that look like a cap nobody told us of; such a window is bisected.
     undated_pass
@@ -53,9 +54,12 @@ class DiscoveryPolicy(Policy):
     list_series: bool = True
     bytes_per_instance: SizeEstimate = SizeEstimate()
 
-    def looks_capped(self, results: int) -> bool:
-        """Tell whether a query's number of results looks like the source's limit."""
-        if self.result_cap is not None and results >= self.result_cap:
+    def looks_capped(self, results: int, source_cap: int | None = None) -> bool:
+        """Tell whether a query's number of results looks like the source's limit.
+
+        `source_cap` is the limit that the connection names, None when it names none.
+        """
+        if any(cap is not None and results >= cap for cap in (self.result_cap, source_cap)):
             return True
         return results in self.suspicious_counts
 

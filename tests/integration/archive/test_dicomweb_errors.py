@@ -197,7 +197,8 @@ def test_malformed_rows_are_read_as_far_as_they_go() -> None:
 
     with serving(answer) as url, archive(url) as source:
         found = {r.study_instance_uid: r for r in source.find_studies(StudyQuery())}
-    assert sorted(found) == ["1.1", "1.2", "1.3"]
+    assert sorted(found) == ["", "1.1", "1.2", "1.3"]
+    assert found[""].patient_id == "no uid", "a study without a UID is counted, too"
     assert found["1.1"].patient_name == "A^B==C"
     assert found["1.2"].number_of_instances == 12
     assert found["1.3"].number_of_instances == 7

@@ -211,6 +211,17 @@ def test_rows_of_other_studies_and_repeated_rows_are_left_out() -> None:
         assert [record.study_instance_uid for record in found] == [STUDY]
 
 
+def test_a_study_without_a_uid_is_told_so_that_it_can_be_counted() -> None:
+    def answer_nameless(association: Association) -> None:
+        request = take_request(association)
+        answer(association, request, 0xFF00, dataset=row(PATIENT_NAME, "NO^UID"))
+        answer(association, request, 0x0000)
+
+    with ScriptedSource(answer_nameless) as peer, DimseArchive(peer.settings()) as archive:
+        (found,) = archive.find_studies(StudyQuery())
+    assert (found.study_instance_uid, found.patient_name) == ("", "NO^UID")
+
+
 def test_a_kept_association_that_the_source_closed_is_opened_again() -> None:
     def once(association: Association) -> None:
         answer(association, take_request(association), 0x0000)

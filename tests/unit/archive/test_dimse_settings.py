@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from dicom_migration.archive import result_cap_of
 from dicom_migration.archive.dicomweb import DicomWebSettings
-from dicom_migration.archive.dimse import DimseSettings
+from dicom_migration.archive.dimse import DimseArchive, DimseSettings
 from dicom_migration.errors import PermanentError, ReasonCode
 
 SOUND: dict[str, Any] = {"host": "pacs", "port": 104, "called_ae_title": "PACS"}
@@ -41,6 +42,11 @@ def test_the_move_destination_is_ourselves_unless_said_otherwise() -> None:
     assert DimseSettings(**SOUND, calling_ae_title="US").destination == "US"
     landing = DimseSettings(**SOUND, move_destination_ae_title="LANDING")
     assert landing.destination == "LANDING"
+
+
+def test_the_cap_of_the_connection_is_the_archives() -> None:
+    assert result_cap_of(DimseArchive(DimseSettings(**SOUND, result_cap=500))) == 500
+    assert result_cap_of(DimseArchive(DimseSettings(**SOUND))) is None
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
+from weakref import WeakSet
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from dicom_migration.archive import InstanceRecord, SeriesRecord, StudyRecord
+from dicom_migration.archive import InstanceRecord, SeriesRecord, StudyQuery, StudyRecord
 from dicom_migration.discovery.inventory import InventoryCounts, take_inventory
 from dicom_migration.discovery.windows import cut_windows, open_inventory
 from dicom_migration.ledger import Ledger, open_exception_counts, schema
@@ -190,3 +193,40 @@ def test_two_studies_without_any_identifier_are_two(ledger: Ledger) -> None:
     assert len(studies_in(ledger)) == 2
     again = take(ledger, CappedArchive(nameless), inventory="I0000000002")
     assert (again.invalid, len(studies_in(ledger))) == (2, 2)
+
+
+class ToldCap(CappedArchive):
+    """Says at how many studies it stops, as the Airflow connection of a PACS may."""
+
+    result_cap = 7
+
+
+def test_the_cap_that_the_connection_names_is_heeded(ledger: Ledger) -> None:
+    days = [date(2016, 1, 1) + timedelta(days=n) for n in range(40)]
+    archive = ToldCap([study(n, f"{day:%Y%m%d}") for n, day in enumerate(days)], cap=7)
+    take(ledger, archive, POLICY.model_copy(update={"window_days": 4000}))
+    assert len(studies_in(ledger)) == 40
+
+
+def test_the_pass_without_a_date_holds_only_what_it_keeps(ledger: Ledger) -> None:
+    alive: WeakSet[StudyRecord] = WeakSet()
+    most = 0
+
+    class Endless(CappedArchive):
+        def find_studies(self, query: StudyQuery) -> Iterator[StudyRecord]:
+            nonlocal most
+            for number in range(5_000 if query == StudyQuery() else 0):
+                record = Tracked(f"1.2.{number}", study_date="" if number == 0 else "20200101")
+                alive.add(record)
+                most = max(most, len(alive))
+                yield record
+                del record
+
+    take(ledger, Endless())
+    assert studies_in(ledger) == {"1.2.0"}
+    assert most < 10
+
+
+@dataclass(frozen=True)
+class Tracked(StudyRecord):
+    """A record that can be watched."""
