@@ -7,7 +7,9 @@ and the receiver takes one instance at a time. Source: DICOM PS3.4 Annex B (stor
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
+import os
 import socket
 import threading
 import time
@@ -28,10 +30,13 @@ from dicom_migration.errors import MigrationError, PermanentError, ReasonCode, T
 log = logging.getLogger(__name__)
 
 _ACCEPT_POLL_S = 0.2
+_BIND_POLL_S = 0.2
 
 
 class Landing:
     """Listens on the landing address from entry to exit of the context.
+
+    Waits for the port when another retrieval on this machine listens there.
 
     Parameters
     ----------
@@ -170,16 +175,40 @@ class Landing:
 
 
 def _listen(settings: DimseSettings) -> socket.socket:
+    """Listen as soon as no other task on this machine uses the port; they queue for it."""
     address = (settings.landing_host, settings.landing_port)
-    try:
-        listener = socket.create_server(address, backlog=64, reuse_port=False)
-    except OSError as error:
-        raise TransientError(
-            f"The landing cannot listen on {settings.landing_host}:{settings.landing_port} "
-            f"({error.strerror or type(error).__name__}).",
-            reason=ReasonCode.CONFIGURATION_INVALID,
-            next_step="Retry when no other retrieval uses this landing; give every concurrent "
-            "task a move destination of its own.",
-        ) from error
-    listener.settimeout(_ACCEPT_POLL_S)
-    return listener
+    deadline = time.monotonic() + settings.landing_wait_s
+    waiting = False
+    while True:
+        try:
+            listener = socket.create_server(address, backlog=64, reuse_port=False)
+        except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            if not taken or time.monotonic() >= deadline:
+                raise _no_landing(settings, error) from error
+            if not waiting:
+                log.info("Waiting for landing port %d, which is in use", settings.landing_port)
+            waiting = True
+            time.sleep(_BIND_POLL_S)
+        else:
+            listener.settimeout(_ACCEPT_POLL_S)
+            return listener
+
+
+def _no_landing(settings: DimseSettings, error: OSError) -> MigrationError:
+    where = f"{settings.landing_host}:{settings.landing_port}"
+    why = os.strerror(error.errno) if error.errno else type(error).__name__
+    if error.errno == errno.EADDRINUSE:
+        return TransientError(
+            f"The landing cannot listen on {where}: it was in use for "
+            f"{settings.landing_wait_s:g} seconds.",
+            reason=ReasonCode.SOURCE_BUSY,
+            next_step="Retry when no other retrieval uses this landing: give the pool "
+            "pacs_associations one slot, or every worker a move destination of its own.",
+        )
+    return PermanentError(
+        f"The landing cannot listen on {where} ({why}).",
+        reason=ReasonCode.CONFIGURATION_INVALID,
+        next_step="Correct landing_host and landing_port: an address of the worker, and a port "
+        "that its user may listen on.",
+    )

@@ -38,13 +38,13 @@ def retrieve_by_move(
 ) -> None:
     """Retrieve through the landing.
 
-    Concurrent retrievals need a landing each, with an AE title and port of its own: what two of
-    them ask of one AE title cannot be told apart.
+    What two retrievals ask of one AE title cannot be told apart: those that share a landing port
+    queue up for it, and those that shall run at once need an AE title and a port each.
 
     Raises
     ------
     TransientError, PermanentError
-        The landing port is taken, the source failed before sending anything, or the connection
+        The landing port stays taken, the source failed before sending anything, or the connection
         broke. Whatever the sink raised is raised after everything is closed.
     """
     keys = target.keys()

@@ -14,6 +14,7 @@ _TIMEOUTS = (
     "dimse_timeout_s",
     "network_timeout_s",
     "move_quiet_s",
+    "landing_wait_s",
 )
 
 
@@ -55,6 +56,8 @@ class DimseSettings:
     landing_host, landing_port
         Address on which the landing listens while a C-MOVE runs. Port 0 takes a free one, of use
         only where the source can learn it.
+    landing_wait_s
+        How long to wait for the landing port while another task on this machine uses it.
     landing_check_calling_ae
         Refuse senders whose AE title is not `called_ae_title`. Some sources send under another.
     landing_tls
@@ -83,6 +86,7 @@ class DimseSettings:
     move_destination_ae_title: str = ""
     landing_host: str = "0.0.0.0"  # noqa: S104 - the source connects from another machine
     landing_port: int = 11113
+    landing_wait_s: float = 600.0
     landing_check_calling_ae: bool = True
     landing_tls: bool | None = None
     tls: TlsSettings | None = None

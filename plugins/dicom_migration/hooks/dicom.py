@@ -30,6 +30,7 @@ NUMBERS = (
     "dimse_timeout_s",
     "network_timeout_s",
     "move_quiet_s",
+    "landing_wait_s",
 )
 BOOLEANS = ("landing_check_calling_ae", "landing_tls")
 TLS_TEXTS = ("ca_file", "certificate_file", "key_file", "server_name")

@@ -164,13 +164,49 @@ def test_parallel_associations_reach_the_sink_one_instance_at_a_time() -> None:
     assert sorted(sink.opened) == sorted(uid for mine in uids for uid in mine)
 
 
-def test_a_port_in_use_says_that_landings_are_not_shared() -> None:
+def test_a_retrieval_waits_until_another_one_leaves_the_landing() -> None:
+    landing_port = free_port()
+
+    def send_both(association: Association) -> None:
+        request = take_request(association)
+        send(landing_port, *UIDS)
+        answer(association, request, 0x0000, completed=2, failed=0)
+
+    sinks = [RecordingSink(), RecordingSink()]
+    with ScriptedSource(send_both) as peer:
+        ours = settings(peer, landing_port=landing_port)
+
+        def retrieve(sink: RecordingSink) -> None:
+            with DimseArchive(ours) as archive:
+                archive.retrieve_study(STUDY, sink, EXPECTED)
+
+        with socket.create_server(("127.0.0.1", landing_port)):
+            tasks = [threading.Thread(target=retrieve, args=(sink,)) for sink in sinks]
+            for task in tasks:
+                task.start()
+            time.sleep(0.5)
+            assert peer.associations == 0, "the source is not asked before we listen"
+        for task in tasks:
+            task.join(30)
+    assert [sorted(sink.opened) for sink in sinks] == [UIDS, UIDS]
+
+
+def test_a_port_that_stays_in_use_is_given_up_after_the_wait() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other, ScriptedSource(lambda _: None) as peer:
-        archive = DimseArchive(settings(peer, landing_port=other.getsockname()[1]))
-        with pytest.raises(TransientError, match="cannot listen") as caught:
+        port = other.getsockname()[1]
+        archive = DimseArchive(settings(peer, landing_port=port, landing_wait_s=0.3))
+        with pytest.raises(TransientError, match=r"in use for 0\.3 seconds") as caught:
             archive.retrieve_study(STUDY, RecordingSink(), EXPECTED)
     assert "destination of its own" in caught.value.next_step
     assert peer.associations == 0, "the source is not asked for what nobody would receive"
+
+
+def test_an_address_that_is_not_ours_is_for_a_person() -> None:
+    with ScriptedSource(lambda _: None) as peer:
+        archive = DimseArchive(settings(peer, landing_host="192.0.2.1"))
+        with pytest.raises(PermanentError, match="cannot listen") as caught:
+            archive.retrieve_study(STUDY, RecordingSink(), EXPECTED)
+    assert caught.value.reason is ReasonCode.CONFIGURATION_INVALID
 
 
 def test_a_destination_that_the_source_does_not_know_is_for_a_person() -> None:

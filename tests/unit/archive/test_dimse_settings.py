@@ -27,6 +27,7 @@ SOUND: dict[str, Any] = {"host": "pacs", "port": 104, "called_ae_title": "PACS"}
         ("move_destination_ae_title", " PADDED"),
         ("retrieve_method", "C-STORE"),
         ("landing_port", -1),
+        ("landing_wait_s", 0),
         ("dimse_timeout_s", 0),
         ("max_pdu_bytes", 100),
         ("result_cap", 0),

@@ -57,6 +57,7 @@ def test_every_field_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
         "dimse_timeout_s": 3.5,
         "network_timeout_s": 4,
         "move_quiet_s": 5,
+        "landing_wait_s": 6,
         "max_pdu_bytes": 65536,
         "result_cap": 500,
     }
