@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
-from dicom_migration.operators.approval import StandingApprovalOperator
 from dicom_migration.operators.cleansing import (
+    ApproveCorrectionsOperator,
     CleansingPreflightOperator,
     CollectHeadersOperator,
     CutChunksOperator,
@@ -40,7 +40,7 @@ nothing there and moves no image: corrections are applied by the transfer, on th
 | `cut_chunks` | Deals the studies out to tasks. Fails only when the ledger does not answer. |
 | `collect_headers` | Reads one header a series. A study that cannot be read is quarantined with a reason code; the others go on. Fails when the source does not answer: clear it. |
 | `propose` | Applies the rules, judges before and after, publishes the report. Fails when a suite names a column that does not exist. |
-| `approve_corrections` | **Waits for a person** (Required Actions), unless the same rules and suites were approved for an earlier wave of the plan. Nobody answers in time: it fails, nothing is approved; clear it to ask again. *Reject*, change the rules, run again. |
+| `approve_corrections` | **Waits for a person** (Required Actions), unless the same rules and suites were approved for an earlier wave of the plan. Nobody answers in time: it fails, nothing is approved; clear it to ask again. *Reject* goes on record with your name; change the rules, run again. |
 | `record_approval` | Writes name and hash into the ledger. Refuses when the rules changed since: clear from `propose`. |
 | `settle` | Studies become `cleansed`, or `quarantined` with their reasons; the transfer starts. `approval_missing`: rules or suites changed after the approval: clear from `propose`. |
 
@@ -77,8 +77,9 @@ with DAG(
         task_id="collect_headers", pool=PACS_POOL
     ).expand(chunk=cut_chunks.output)
     propose = ProposeCorrectionsOperator(task_id="propose", wave=preflight.output, pool=CLOUD_POOL)
-    approve_corrections = StandingApprovalOperator(
+    approve_corrections = ApproveCorrectionsOperator(
         task_id="approve_corrections",
+        proposal=propose.output,
         subject="Corrections of wave {{ " + _PROPOSAL + "['wave_id'] }}",
         body="{{ " + _PROPOSAL + "['approval_text'] }}",
         standing_approver="{{ " + _PROPOSAL + "['approved_by'] }}",

@@ -6,7 +6,6 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
-from dicom_migration.operators.approval import StandingApprovalOperator
 from dicom_migration.operators.defaults import (
     APPROVED_PLAN,
     CLOUD_POOL,
@@ -15,6 +14,7 @@ from dicom_migration.operators.defaults import (
     PACS_POOL,
 )
 from dicom_migration.operators.discovery import (
+    ApprovePlanOperator,
     DiscoveryPreflightOperator,
     MakePlanOperator,
     OpenInventoryOperator,
@@ -41,7 +41,7 @@ not touched by a later one; a plan nobody approved is superseded by the next.
 | `take_inventory` | Asks the source window by window; bisects cut-off answers. Tries again by itself and passes over windows that are done. `window_capped` among the exceptions: raise the source's result limit, then run discovery again. |
 | `profile` | Judges the database's fields (suite `inventory`). Reports only; fails when the suite is malformed. |
 | `make_plan` | Decides, cuts waves, publishes the report. *Skipped*: nothing is left to plan. |
-| `approve_plan` | **Waits for a person** (Required Actions). Read the report first. Nobody answers in time: it fails and nothing is approved; clear it to ask again. *Reject*, change policies, run again. |
+| `approve_plan` | **Waits for a person** (Required Actions). Read the report first. Nobody answers in time: it fails and nothing is approved; clear it to ask again. *Reject* goes on record with your name; change policies, run again. |
 | `record_approval` | Writes name and content hash into the ledger. Refuses when a newer plan replaced this one: approve that one. |
 
 **Load on the PACS** is bounded by the pool `pacs_associations`. Clearing tasks of a run goes on
@@ -79,8 +79,9 @@ with DAG(
     )
     profile = ProfileInventoryOperator(task_id="profile", outlets=[INVENTORY])
     make_plan = MakePlanOperator(task_id="make_plan", pool=CLOUD_POOL)
-    approve_plan = StandingApprovalOperator(
+    approve_plan = ApprovePlanOperator(
         task_id="approve_plan",
+        plan=make_plan.output,
         subject="Migration plan {{ ti.xcom_pull(task_ids='make_plan')['plan_id'] }}",
         body="{{ ti.xcom_pull(task_ids='make_plan')['approval_text'] }}",
         response_timeout=timedelta(days=14),

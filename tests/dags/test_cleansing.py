@@ -1,4 +1,4 @@
-from airflow.sdk import AssetAny
+from airflow.sdk import AssetAny, RetryAction
 
 from dicom_migration.operators.approval import approver_of
 from dicom_migration.operators.defaults import (
@@ -40,7 +40,9 @@ def test_headers_are_read_within_the_pool_of_the_pacs() -> None:
 def test_no_answer_is_no_approval() -> None:
     approval = parsed("cleansing").get_task("approve_corrections")
     assert approval.defaults is None  # type: ignore[union-attr]
-    assert approval.retries == 0
+    (rule,) = approval.retry_policy.rules  # type: ignore[union-attr]
+    assert rule.exception.endswith("HITLTimeoutError")  # type: ignore[union-attr]
+    assert rule.action is RetryAction.FAIL
 
 
 def test_only_an_approving_person_is_an_approver() -> None:

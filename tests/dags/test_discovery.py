@@ -1,3 +1,4 @@
+from airflow.sdk import RetryAction
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from dicom_migration.operators.defaults import APPROVED_PLAN, INVENTORY, PACS_POOL
@@ -40,7 +41,9 @@ def test_no_answer_is_no_approval() -> None:
     approval = parsed("discovery").get_task("approve_plan")
     assert approval.defaults is None  # type: ignore[union-attr]
     assert approval.response_timeout  # type: ignore[union-attr]
-    assert approval.retries == 0
+    (rule,) = approval.retry_policy.rules  # type: ignore[union-attr]
+    assert rule.exception.endswith("HITLTimeoutError")  # type: ignore[union-attr]
+    assert rule.action is RetryAction.FAIL
 
 
 def test_every_task_is_explained_to_the_operator() -> None:

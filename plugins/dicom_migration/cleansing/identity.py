@@ -56,7 +56,7 @@ def note_identity_conflicts(ledger: Ledger, wave_id: str) -> dict[str, int]:
         ]
     with ledger.write() as connection:
         notes = [note for kind in found.values() for note in kind]
-        note_exceptions(connection, notes, EventChain(f"cleansing/{wave_id}"))
+        note_exceptions(connection, notes, EventChain(f"wave:{wave_id}/cleansing"))
     return {kind: len(notes) for kind, notes in found.items()}
 
 

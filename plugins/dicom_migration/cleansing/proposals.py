@@ -83,7 +83,7 @@ def propose_corrections(
         ]
         if new:
             connection.execute(insert(schema.correction), new)
-        chain = EventChain(f"cleansing/{wave_id}")
+        chain = EventChain(f"wave:{wave_id}/cleansing")
         note_exceptions(connection, notes, chain)
         chain.append(
             connection,

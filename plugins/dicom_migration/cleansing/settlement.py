@@ -55,7 +55,7 @@ def settle_wave(
         With reason ``approval_missing`` when nobody approved these rules for the wave.
     """
     require_approval(ledger, wave_id, ruleset_sha256)
-    chain = EventChain(f"cleansing/{wave_id}")
+    chain = EventChain(f"wave:{wave_id}/cleansing")
     with ledger.write() as connection:
         planned = list(
             connection.scalars(
@@ -82,12 +82,19 @@ def settle_wave(
         move_studies(connection, good, StudyState.CLEANSED, chain, payload={"wave": wave_id})
         _approve(connection, wave_id, ruleset_sha256)
         if len(good) + len(kept_back) == len(planned):
-            connection.execute(
-                update(schema.wave)
-                .where(_WAVE.wave_id == wave_id, _WAVE.state == "planned")
-                .values(state="cleansed", updated_at=utc_now())
-            )
+            _close(connection, wave_id, chain)
         return _counted(connection, wave_id)
+
+
+def _close(connection: Connection, wave_id: str, chain: EventChain) -> None:
+    closed = connection.execute(
+        update(schema.wave)
+        .where(_WAVE.wave_id == wave_id, _WAVE.state == "planned")
+        .values(state="cleansed", updated_at=utc_now())
+    ).rowcount
+    if closed:
+        counts: dict[str, object] = dict(_counted(connection, wave_id).summary())
+        chain.append(connection, [("wave.cleansed", "", counts)])
 
 
 def _quarantine(

@@ -206,6 +206,10 @@ def _supersede(connection: Connection, plan_id: str) -> None:
         .where(waves.plan_id.in_(old))
         .values(state=SUPERSEDED, updated_at=utc_now())
     )
+    for replaced in connection.scalars(old.order_by(plans.plan_id)).all():
+        EventChain(f"plan/{replaced}").append(
+            connection, [("plan.superseded", "", {"plan": replaced, "by": plan_id})]
+        )
     connection.execute(
         update(schema.plan)
         .where(plans.state == PROPOSED, plans.plan_id != plan_id)

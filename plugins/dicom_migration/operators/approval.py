@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
+from dicom_migration.operators.defaults import LEDGER_CONN_ID
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -29,12 +31,26 @@ class StandingApprovalOperator(ApprovalOperator):
     There is no default answer: when nobody answers within ``response_timeout`` the task fails,
     and nothing is approved.
 
+    A rejection skips what follows, so this task itself has to put it on record: what is asked
+    about is named by :meth:`record_rejection` of a subclass.
+
     :param standing_approver: who approved before, "" when nobody did (templated)
+    :param ledger_conn_id: connection of the ledger (templated)
     """
 
-    template_fields: Collection[str] = (*ApprovalOperator.template_fields, "standing_approver")
+    template_fields: Collection[str] = (
+        *ApprovalOperator.template_fields,
+        "standing_approver",
+        "ledger_conn_id",
+    )
 
-    def __init__(self, *, standing_approver: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        standing_approver: str = "",
+        ledger_conn_id: str = LEDGER_CONN_ID,
+        **kwargs: Any,
+    ) -> None:
         # Airflow 3.3 fails a task that is answered within some seconds of asking, before its
         # scheduler has noted the pause: it is then asked again, which approves nothing.
         kwargs = {
@@ -46,6 +62,7 @@ class StandingApprovalOperator(ApprovalOperator):
         }
         super().__init__(**kwargs)
         self.standing_approver = standing_approver
+        self.ledger_conn_id = ledger_conn_id
 
     def execute(self, context: Context) -> Any:
         """Return at once what a standing approval says, else wait for a person."""
@@ -58,10 +75,24 @@ class StandingApprovalOperator(ApprovalOperator):
             "responded_by_user": {"id": "", "name": self.standing_approver},
         }
 
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Put a rejection on record, then skip what follows; else go on."""
+        if event.get("chosen_options") == [self.REJECT]:
+            self.record_rejection(_person(event), str(event.get("responded_at") or ""))
+        return super().execute_complete(context, event)
+
+    def record_rejection(self, person: str, answered_at: str) -> None:
+        """Write into the ledger who rejected what, and when (ISO 8601)."""
+        raise NotImplementedError
+
 
 def approver_of(response: Any) -> str:
     """Return who approved, from the XCom of an approval task; "" when nobody is named."""
     if not isinstance(response, dict) or response.get("chosen_options") != ["Approve"]:
         return ""
+    return _person(response)
+
+
+def _person(response: dict[str, Any]) -> str:
     user = response.get("responded_by_user") or {}
     return str(user.get("name") or user.get("id") or "")

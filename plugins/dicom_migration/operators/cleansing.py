@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dicom_migration.operators.approval import approver_of
+from dicom_migration.operators.approval import StandingApprovalOperator, approver_of
 from dicom_migration.operators.connected import ConnectedOperator
 from dicom_migration.operators.defaults import CLEANSED_WAVE
 
@@ -167,6 +167,33 @@ class ProposeCorrectionsOperator(ConnectedOperator):
             "approved_by": approver,
         }
         return {**summary, "approval_text": approval_text(summary)}
+
+
+class ApproveCorrectionsOperator(StandingApprovalOperator):
+    """Ask a person to approve the wave's corrections; a rejection goes on record with the name.
+
+    :param proposal: result of :class:`ProposeCorrectionsOperator` (templated)
+    """
+
+    template_fields: Collection[str] = (*StandingApprovalOperator.template_fields, "proposal")
+
+    def __init__(self, *, proposal: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.proposal = proposal
+
+    def record_rejection(self, person: str, answered_at: str) -> None:
+        """Write the rejection into the ledger."""
+        from dicom_migration.cleansing.approval import reject_corrections
+        from dicom_migration.hooks.ledger import open_ledger
+
+        with open_ledger(self.ledger_conn_id) as ledger:
+            reject_corrections(
+                ledger,
+                str(self.proposal["wave_id"]),
+                str(self.proposal["ruleset_sha256"]),
+                person,
+                answered_at,
+            )
 
 
 class RecordCorrectionsApprovalOperator(ConnectedOperator):

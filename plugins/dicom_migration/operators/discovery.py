@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dicom_migration.operators.approval import approver_of
+from dicom_migration.operators.approval import StandingApprovalOperator, approver_of
 from dicom_migration.operators.connected import ConnectedOperator
 from dicom_migration.operators.defaults import APPROVED_PLAN
 
@@ -151,6 +151,33 @@ class MakePlanOperator(ConnectedOperator):
         text = approval_text(plan, figures, policies, uri)
         self.log.info("%s", text)
         return {**plan.summary(), "report_uri": uri, "approval_text": text}
+
+
+class ApprovePlanOperator(StandingApprovalOperator):
+    """Ask a person to approve the plan; a rejection goes on record with the name.
+
+    :param plan: result of :class:`MakePlanOperator` (templated)
+    """
+
+    template_fields: Collection[str] = (*StandingApprovalOperator.template_fields, "plan")
+
+    def __init__(self, *, plan: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
+
+    def record_rejection(self, person: str, answered_at: str) -> None:
+        """Write the rejection into the ledger."""
+        from dicom_migration.discovery.approval import reject_plan
+        from dicom_migration.hooks.ledger import open_ledger
+
+        with open_ledger(self.ledger_conn_id) as ledger:
+            reject_plan(
+                ledger,
+                str(self.plan["plan_id"]),
+                str(self.plan["content_sha256"]),
+                person,
+                answered_at,
+            )
 
 
 class RecordPlanApprovalOperator(ConnectedOperator):

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from dicom_migration.ledger import Ledger, schema
 from tests.integration.cleansing.test_sample_archive import connections  # noqa: F401 - fixture
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -56,6 +58,14 @@ def states(told: dict[str, Any]) -> dict[str, str]:
     return {name: tries[0]["state"] for name, tries in told["tasks"].items()}
 
 
+def rejections(environment: dict[str, str]) -> str:
+    host = json.loads(environment["AIRFLOW_CONN_MIGRATION_LEDGER"])["host"]
+    with Ledger(f"sqlite:///{host}") as ledger, ledger.read() as connection:
+        table = schema.event.c
+        query = select(table.payload).where(table.kind == "plan.rejected")
+        return str(connection.execute(query).scalar_one())
+
+
 @pytest.mark.system
 @pytest.mark.timeout(600)
 def test_a_rejected_plan_moves_nothing_and_an_approved_one_is_cleansed(
@@ -63,6 +73,7 @@ def test_a_rejected_plan_moves_nothing_and_an_approved_one_is_cleansed(
 ) -> None:
     rejected = run(airflow, "discovery", "Reject")
     assert states(rejected)["record_approval"] == "skipped"
+    assert "Ada Approver" in rejections(airflow)
     too_early = run(airflow, "cleansing", "Approve")
     assert states(too_early)["preflight"] == "failed"
     approved = run(airflow, "discovery", "Approve")

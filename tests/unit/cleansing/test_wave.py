@@ -3,7 +3,11 @@ from datetime import date
 import pytest
 from sqlalchemy import func, select, update
 
-from dicom_migration.cleansing.approval import approve_corrections, standing_approval
+from dicom_migration.cleansing.approval import (
+    approve_corrections,
+    reject_corrections,
+    standing_approval,
+)
 from dicom_migration.cleansing.identity import note_identity_conflicts
 from dicom_migration.cleansing.judging import WaveJudgement, judge_wave
 from dicom_migration.cleansing.proposals import Correction, propose_corrections
@@ -152,6 +156,24 @@ def test_settling_cleanses_quarantines_and_adds_up_once(
         note = connection.execute(select(schema.exception)).one()
     assert note.suggested_fix
     assert note.study_instance_uid == "1.2.2"
+
+
+def test_what_is_decided_about_a_wave_stands_in_chains_that_its_certificate_seals(
+    ledger: Ledger, add_study: AddStudy
+) -> None:
+    add_study(1, {"patient_sex": "W"})
+    propose(ledger)
+    for _ in range(2):
+        reject_corrections(ledger, WAVE, RULES, "Bob", "2025-11-01T10:00:00+00:00")
+    approve_corrections(ledger, WAVE, RULES, "Ada")
+    settle(ledger)
+    settle(ledger)
+    with ledger.read() as connection:
+        events = connection.execute(select(schema.event).order_by(schema.event.c.sequence)).all()
+    assert {event.chain for event in events} == {f"wave:{WAVE}/cleansing"}
+    kinds = [event.kind for event in events]
+    assert kinds.count("corrections.rejected") == kinds.count("wave.cleansed") == 1
+    assert '"by":"Bob"' in events[kinds.index("corrections.rejected")].payload
 
 
 def test_an_approval_stands_for_later_waves_until_the_rules_change(

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select, update
 
 from dicom_migration.archive import StudyRecord
-from dicom_migration.discovery.approval import approve_plan
+from dicom_migration.discovery.approval import approve_plan, reject_plan
 from dicom_migration.discovery.decisions import PlanPolicies
 from dicom_migration.discovery.plan_report import report_plan
 from dicom_migration.discovery.planning import Plan, make_plan
@@ -207,6 +207,26 @@ def test_an_approval_needs_a_name_and_the_content_that_was_shown(
     twice = approve_plan(ledger, plan.plan_id, plan.content_sha256, "Bob")
     assert once == twice
     assert twice.approved_by == "Ada"
+
+
+def test_rejecting_and_superseding_a_plan_are_on_record(
+    ledger: Ledger, policies: PlanPolicies
+) -> None:
+    known(ledger, study(1, "20251001"), study(2, "20100101"))
+    plan = planned(ledger, policies)
+    for _ in range(2):
+        reject_plan(ledger, plan.plan_id, plan.content_sha256, "Bob", "2025-11-01T10:00:00+00:00")
+    newer = planned(ledger, using(policies, strategy="hybrid"))
+    table = schema.event.c
+    with ledger.read() as connection:
+        events = connection.execute(
+            select(table.kind, table.payload)
+            .where(table.chain == f"plan/{plan.plan_id}")
+            .order_by(table.sequence)
+        ).all()
+    assert [event.kind for event in events][-2:] == ["plan.rejected", "plan.superseded"]
+    assert '"by":"Bob"' in events[-2].payload
+    assert newer.plan_id in events[-1].payload
 
 
 def test_the_report_counts_and_costs_without_a_patient_in_it(
