@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, and_, select, update
 
 from dicom_migration.errors import ReasonCode
-from dicom_migration.ledger import EventChain, ExceptionNote, note_exceptions, schema
+from dicom_migration.ledger import EventChain, ExceptionNote, note_exceptions, schema, utc_now
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from dicom_migration.ledger import Ledger
 
 PHASE = "cleansing"
+_NOTED_HERE = (ReasonCode.IDENTITY_CONFLICT.value, ReasonCode.INSTANCE_CONFLICT.value)
 _MINE, _OTHER = schema.study.alias("mine"), schema.study.alias("other")
 
 
 def note_identity_conflicts(ledger: Ledger, wave_id: str) -> dict[str, int]:
-    """Note contradictions of the wave's studies with any study of the ledger.
+    """Note contradictions of the wave's studies with any study of the ledger; close those gone.
 
     They are reported, the studies go on: which of two is right is for the master patient index to
     say, and the copy is to hold what the source holds.
@@ -56,7 +57,9 @@ def note_identity_conflicts(ledger: Ledger, wave_id: str) -> dict[str, int]:
         ]
     with ledger.write() as connection:
         notes = [note for kind in found.values() for note in kind]
-        note_exceptions(connection, notes, EventChain(f"wave:{wave_id}/cleansing"))
+        chain = EventChain(f"wave:{wave_id}/cleansing")
+        note_exceptions(connection, notes, chain)
+        _resolve_unseen(connection, wave_id, {note.fingerprint for note in notes}, chain)
     return {kind: len(notes) for kind, notes in found.items()}
 
 
@@ -86,6 +89,45 @@ _CONFLICTS: tuple[tuple[str, ColumnElement[bool], str, str], ...] = (
         "Have the master patient index decide whether they are one person; merge at the source.",
     ),
 )
+
+
+def _resolve_unseen(
+    connection: Connection, wave_id: str, seen: set[str], chain: EventChain
+) -> None:
+    """Close what an earlier run noted of the wave's studies and this one no longer finds."""
+    table = schema.exception.c
+    mine = select(schema.study.c.study_instance_uid).where(schema.study.c.wave_id == wave_id)
+    noted = connection.execute(
+        select(table.fingerprint, table.study_instance_uid, table.reason).where(
+            table.phase == PHASE,
+            table.status == "open",
+            table.reason.in_(_NOTED_HERE),
+            table.study_instance_uid.in_(mine),
+        )
+    ).all()
+    gone = [row for row in noted if row.fingerprint not in seen]
+    for row in gone:
+        connection.execute(
+            update(schema.exception)
+            .where(table.fingerprint == row.fingerprint)
+            .values(
+                status="resolved",
+                resolved_by=PHASE,
+                resolved_at=utc_now(),
+                resolution="Not found any more.",
+            )
+        )
+    chain.append(
+        connection,
+        [
+            (
+                "exception.resolved",
+                row.study_instance_uid,
+                {"phase": PHASE, "reason": row.reason, "by": PHASE, "how": "Not found any more."},
+            )
+            for row in gone
+        ],
+    )
 
 
 def _studies(connection: Connection, wave_id: str, condition: ColumnElement[bool]) -> list[str]:

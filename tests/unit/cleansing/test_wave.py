@@ -203,6 +203,29 @@ def test_contradictions_between_studies_are_reported_and_keep_nothing_back(
     assert judge(ledger).failing == {}
 
 
+def test_a_contradiction_that_is_gone_is_closed_and_others_stay(
+    ledger: Ledger, add_study: AddStudy
+) -> None:
+    first = add_study(1, {}, accession_number="A1")
+    add_study(2, {}, accession_number="A1", wave=NEXT_WAVE)
+    add_study(3, {}, accession_number="A3")
+    add_study(4, {}, accession_number="A3", wave=NEXT_WAVE)
+    note_identity_conflicts(ledger, WAVE)
+    with ledger.write() as connection:
+        connection.execute(
+            update(schema.study)
+            .where(schema.study.c.study_instance_uid == first)
+            .values(accession_number="A9")
+        )
+    note_identity_conflicts(ledger, WAVE)
+    table = schema.exception.c
+    with ledger.read() as connection:
+        rows = connection.execute(select(table.study_instance_uid, table.status)).all()
+        kinds = connection.scalars(select(schema.event.c.kind)).all()
+    assert {tuple(row) for row in rows} == {("1.2.1", "resolved"), ("1.2.3", "open")}
+    assert kinds.count("exception.resolved") == 1
+
+
 def test_the_next_wave_is_chosen_only_under_an_approved_plan(ledger: Ledger) -> None:
     chosen = choose_wave(ledger, None)
     assert chosen is not None
