@@ -44,7 +44,8 @@ nothing there and moves no image: corrections are applied by the transfer, on th
 | `record_approval` | Writes name and hash into the ledger. Refuses when the rules changed since: clear from `propose`. |
 | `settle` | Studies become `cleansed`, or `quarantined` with their reasons; the transfer starts. `approval_missing`: rules or suites changed after the approval: clear from `propose`. |
 
-**A quarantined study** stands in the exceptions with a suggested fix (`docs/reason-codes.md`).
+**A quarantined study** stands in the exceptions with a suggested fix (`docs/reason-codes.md`); the
+discovery DAG takes it back (*Plan quarantined studies again*), or `strategy.yaml` excludes it.
 """
 
 _PROPOSAL = "ti.xcom_pull(task_ids='propose')"

@@ -44,6 +44,10 @@ not touched by a later one; a plan nobody approved is superseded by the next.
 | `approve_plan` | **Waits for a person** (Required Actions). Read the report first. Nobody answers in time: it fails and nothing is approved; clear it to ask again. *Reject* goes on record with your name; change policies, run again. |
 | `record_approval` | Writes name and content hash into the ledger. Refuses when a newer plan replaced this one: approve that one. |
 
+**A quarantined study** is sent back so: set right at the source (or in the rules) what its
+exceptions say, then trigger this DAG with *Plan quarantined studies again*. To leave it out
+instead, name it in `strategy.yaml` (`action: exclude`, `study_instance_uids`) and run this DAG.
+
 **Load on the PACS** is bounded by the pool `pacs_associations`. Clearing tasks of a run goes on
 with its inventory; a new run takes a new one.
 """
@@ -68,6 +72,14 @@ with DAG(
             "`open_inventory`. Empty: take a new one.",
             section="Inventory",
         ),
+        "plan_quarantined": Param(
+            False,
+            type="boolean",
+            title="Plan quarantined studies again",
+            description="After what kept them back was set right at the source, or in the "
+            "rules. Those that the source still reports empty or without a UID stay.",
+            section="Plan",
+        ),
     },
 ):
     preflight = DiscoveryPreflightOperator(task_id="preflight", pool=PACS_POOL)
@@ -78,7 +90,9 @@ with DAG(
         window_ids=open_inventory.output
     )
     profile = ProfileInventoryOperator(task_id="profile", outlets=[INVENTORY])
-    make_plan = MakePlanOperator(task_id="make_plan", pool=CLOUD_POOL)
+    make_plan = MakePlanOperator(
+        task_id="make_plan", plan_quarantined="{{ params.plan_quarantined }}", pool=CLOUD_POOL
+    )
     approve_plan = ApprovePlanOperator(
         task_id="approve_plan",
         plan=make_plan.output,

@@ -37,6 +37,12 @@ def test_only_a_recorded_approval_announces_the_plan() -> None:
     assert sum(map(len, outlets.values())) == 2
 
 
+def test_quarantined_studies_are_planned_again_only_when_asked() -> None:
+    dag = parsed("discovery")
+    assert dag.params["plan_quarantined"] is False
+    assert "plan_quarantined" in dag.get_task("make_plan").plan_quarantined  # type: ignore[union-attr]
+
+
 def test_no_answer_is_no_approval() -> None:
     approval = parsed("discovery").get_task("approve_plan")
     assert approval.defaults is None  # type: ignore[union-attr]

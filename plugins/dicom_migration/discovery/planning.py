@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, tuple_, update
@@ -18,6 +17,8 @@ from dicom_migration.discovery.decisions import (
     decide,
     decisions,
 )
+from dicom_migration.discovery.plan_draft import PlanDraft, draft_plan
+from dicom_migration.discovery.returning import returning, take_back
 from dicom_migration.ledger import EventChain, StudyState, move_where, schema, utc_now
 from dicom_migration.ledger.events import canonical_json
 
@@ -25,33 +26,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from dicom_migration.ledger import Ledger
-    from dicom_migration.policies.strategy import WaveLimits
 
 PROPOSED, APPROVED, SUPERSEDED = "proposed", "approved", "superseded"
 _STUDY = schema.study.c
-
-
-@dataclass(slots=True)
-class WaveDraft:
-    """A wave: studies between two keys of the plan's order (newest first), and its size."""
-
-    ordinal: int
-    first: tuple[str, str]
-    last: tuple[str, str]
-    studies: int = 0
-    instances: int = 0
-    bytes_estimated: int = 0
-
-
-@dataclass(slots=True)
-class PlanDraft:
-    """The content of a plan while it is read from the ledger."""
-
-    digest: Any = field(default_factory=hashlib.sha256)
-    waves: list[WaveDraft] = field(default_factory=list)
-    included: int = 0
-    excluded: int = 0
-    purge_candidates: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +57,14 @@ class Plan:
         return asdict(self)
 
 
-def make_plan(ledger: Ledger, policies: PlanPolicies) -> Plan | None:
+def make_plan(
+    ledger: Ledger, policies: PlanPolicies, *, plan_quarantined: bool = False
+) -> Plan | None:
     """Decide over all studies that no approved plan has taken, and cut them into waves.
 
     The same studies and policies give the same plan, under the same id. A new plan supersedes
-    one that was not approved; approved and finished work is not touched.
+    one that was not approved; approved and finished work is not touched. Quarantined studies are
+    left out, unless a rule excludes them by UID or `plan_quarantined` asks for them.
 
     Returns
     -------
@@ -92,22 +72,26 @@ def make_plan(ledger: Ledger, policies: PlanPolicies) -> Plan | None:
         None when no study is left to decide on.
     """
     made = decisions(policies)
-    candidates = _candidates(made)
+    back = returning(policies, made, plan_quarantined)
+    candidates = or_(_candidates(made), back)
     with ledger.write() as connection:
         decide(connection, candidates, made)
-        draft = _draft(_read(connection, candidates), policies.strategy.waves)
+        draft = draft_plan(_read(connection, candidates), policies.strategy.waves)
         if not draft.included and not draft.excluded:
             return None
         draft.digest.update(policies.strategy.strategy.encode())
+        _seal_generation(connection, draft)
         content = draft.digest.hexdigest()
         plan = _plan(draft, content)
         before = connection.scalar(
             select(schema.plan.c.state).where(schema.plan.c.plan_id == plan.plan_id)
         )
-        if before != PROPOSED:
+        chain = EventChain(f"plan/{plan.plan_id}")
+        taken_back = take_back(connection, back, plan.plan_id, chain)
+        if before != PROPOSED or taken_back:
             _supersede(connection, plan.plan_id)
             _write(connection, plan, draft, policies)
-            _move(connection, plan, draft, candidates)
+            _move(connection, plan, draft, candidates, back)
     return plan
 
 
@@ -126,6 +110,16 @@ def _candidates(made: Decisions) -> ColumnElement[bool]:
     )
 
 
+def _seal_generation(connection: Connection, draft: PlanDraft) -> None:
+    """Tell a plan from an approved one of the same content: the studies have been taken back."""
+    plans = schema.plan.c
+    approved = connection.scalars(
+        select(plans.plan_id).where(plans.state == APPROVED).order_by(plans.plan_id)
+    ).all()
+    if approved:
+        draft.digest.update(canonical_json(list(approved)).encode())
+
+
 def _read(connection: Connection, candidates: ColumnElement[bool]) -> Iterable[Any]:
     return connection.execute(
         select(
@@ -142,46 +136,6 @@ def _read(connection: Connection, candidates: ColumnElement[bool]) -> Iterable[A
         .order_by(_STUDY.study_date.desc(), _STUDY.study_instance_uid.desc())
         .execution_options(yield_per=10_000)
     )
-
-
-def _draft(rows: Iterable[Any], limits: WaveLimits) -> PlanDraft:
-    draft = PlanDraft()
-    for row in rows:
-        ordinal = 0
-        draft.purge_candidates += bool(row.purge_rule)
-        if row.decision == EXCLUDE:
-            draft.excluded += 1
-        else:
-            draft.included += 1
-            ordinal = _add_to_wave(draft, row, limits)
-        sealed = [
-            row.study_instance_uid,
-            row.decision,
-            row.decision_rule,
-            row.storage_class,
-            row.purge_rule,
-            ordinal,
-        ]
-        draft.digest.update(canonical_json(sealed).encode())
-    return draft
-
-
-def _add_to_wave(draft: PlanDraft, row: Any, limits: WaveLimits) -> int:
-    key = (row.study_date, row.study_instance_uid)
-    size = row.bytes_estimated or 0
-    wave = draft.waves[-1] if draft.waves else None
-    if (
-        wave is None
-        or wave.studies >= limits.max_studies
-        or wave.bytes_estimated + size > limits.max_bytes
-    ):
-        wave = WaveDraft(len(draft.waves) + 1, first=key, last=key)
-        draft.waves.append(wave)
-    wave.last = key
-    wave.studies += 1
-    wave.instances += row.number_of_instances or 0
-    wave.bytes_estimated += size
-    return wave.ordinal
 
 
 def _plan(draft: PlanDraft, content: str) -> Plan:
@@ -252,13 +206,17 @@ def _write(connection: Connection, plan: Plan, draft: PlanDraft, policies: PlanP
 
 
 def _move(
-    connection: Connection, plan: Plan, draft: PlanDraft, candidates: ColumnElement[bool]
+    connection: Connection,
+    plan: Plan,
+    draft: PlanDraft,
+    candidates: ColumnElement[bool],
+    back: ColumnElement[bool],
 ) -> None:
     chain = EventChain(f"plan/{plan.plan_id}")
     sealed: dict[str, object] = {"plan": plan.plan_id, "content_sha256": plan.content_sha256}
     chain.append(connection, [("plan.proposed", "", sealed)])
     move_where(connection, candidates, StudyState.DISCOVERED, chain, payload=sealed, wave_id="")
-    fresh = _STUDY.state == StudyState.DISCOVERED.value
+    fresh = or_(_STUDY.state == StudyState.DISCOVERED.value, back)
     move_where(
         connection,
         fresh & (_STUDY.decision == EXCLUDE),

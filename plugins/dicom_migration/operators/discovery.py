@@ -119,8 +119,15 @@ class MakePlanOperator(ConnectedOperator):
 
     Skipped when no study is left to decide on.
 
+    :param plan_quarantined: "True" to plan quarantined studies again (templated)
     :return: the plan's id, hash, counts, the report's address, and the text for its approval
     """
+
+    template_fields: Sequence[str] = (*ConnectedOperator.template_fields, "plan_quarantined")
+
+    def __init__(self, *, plan_quarantined: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan_quarantined = plan_quarantined
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the same plan for the same studies and policies."""
@@ -136,7 +143,8 @@ class MakePlanOperator(ConnectedOperator):
 
         policies = _plan_policies(_today())
         with open_ledger(self.ledger_conn_id) as ledger:
-            plan = make_plan(ledger, policies)
+            again = str(self.plan_quarantined).lower() == "true"
+            plan = make_plan(ledger, policies, plan_quarantined=again)
             if plan is None:
                 raise AirflowSkipException(
                     "Every study is in an approved plan, excluded by one, or quarantined: "

@@ -10,7 +10,15 @@ from dicom_migration.discovery.plan_report import report_plan
 from dicom_migration.discovery.planning import Plan, make_plan
 from dicom_migration.discovery.recording import record_studies, study_row
 from dicom_migration.errors import PermanentError, ReasonCode
-from dicom_migration.ledger import Ledger, schema
+from dicom_migration.ledger import (
+    EventChain,
+    ExceptionNote,
+    Ledger,
+    StudyState,
+    move_studies,
+    note_exceptions,
+    schema,
+)
 from dicom_migration.policies.retention import RetentionPolicy, RetentionRule
 from dicom_migration.policies.strategy import SelectionRule, StrategyPolicy, WaveLimits
 from tests.unit.discovery.conftest import study
@@ -227,6 +235,82 @@ def test_rejecting_and_superseding_a_plan_are_on_record(
     assert [event.kind for event in events][-2:] == ["plan.rejected", "plan.superseded"]
     assert '"by":"Bob"' in events[-2].payload
     assert newer.plan_id in events[-1].payload
+
+
+def quarantine(ledger: Ledger, uid: str, reason: ReasonCode, phase: str) -> None:
+    chain = EventChain("test")
+    with ledger.write() as connection:
+        note = ExceptionNote(reason, phase, study_instance_uid=uid)
+        note_exceptions(connection, [note], chain)
+        move_studies(connection, [uid], StudyState.QUARANTINED, chain)
+
+
+def exceptions(ledger: Ledger) -> dict[str, tuple[str, str]]:
+    table = schema.exception.c
+    with ledger.read() as connection:
+        rows = connection.execute(select(table.study_instance_uid, table.status, table.resolved_by))
+        return {uid: (status, by) for uid, status, by in rows}
+
+
+def test_a_quarantined_study_comes_back_when_asked_and_is_approved_anew(
+    ledger: Ledger, policies: PlanPolicies
+) -> None:
+    known(ledger, study(1), study(2))
+    plan = planned(ledger, policies)
+    approve_plan(ledger, plan.plan_id, plan.content_sha256, "Ada")
+    for uid in ("1.2.1", "1.2.2"):
+        quarantine(ledger, uid, ReasonCode.FIELD_INVALID, "cleansing")
+    assert make_plan(ledger, policies) is None
+    again = make_plan(ledger, policies, plan_quarantined=True)
+    assert again is not None
+    assert again.studies == 2
+    assert again.plan_id != plan.plan_id, "the approved plan of the same content stays"
+    assert planned(ledger, policies) == again
+    assert {state for state, _, _ in decided(ledger).values()} == {"planned"}
+    assert exceptions(ledger) == dict.fromkeys(("1.2.1", "1.2.2"), ("resolved", "replanned"))
+    with ledger.read() as connection:
+        waves = set(connection.scalars(select(schema.study.c.wave_id)))
+    assert waves == {f"{again.plan_id}-W0001"}
+
+
+def test_a_study_stays_quarantined_until_the_source_says_otherwise(
+    ledger: Ledger, policies: PlanPolicies
+) -> None:
+    known(ledger, study(1, number_of_instances=0), study(2), study(3), study(4))
+    quarantine(ledger, "1.2.1", ReasonCode.STUDY_EMPTY, "discovery")
+    quarantine(ledger, "1.2.2", ReasonCode.UID_INVALID, "discovery")
+    quarantine(ledger, "1.2.3", ReasonCode.SOURCE_CHANGED, "verification")
+    quarantine(ledger, "1.2.4", ReasonCode.STUDY_EMPTY, "cleansing")
+    with ledger.write() as connection:
+        connection.execute(
+            update(schema.study)
+            .where(schema.study.c.study_instance_uid == "1.2.3")
+            .values(received_instances=12)
+        )
+    make_plan(ledger, policies, plan_quarantined=True)
+    states = [state for state, _, _ in decided(ledger).values()]
+    assert states == ["quarantined", "quarantined", "quarantined", "planned"]
+    known(ledger, study(1, number_of_instances=5), study(3, number_of_instances=12))
+    make_plan(ledger, policies, plan_quarantined=True)
+    states = [state for state, _, _ in decided(ledger).values()]
+    assert states == ["planned", "quarantined", "planned", "planned"]
+
+
+def test_a_rule_that_names_a_quarantined_study_excludes_it(
+    ledger: Ledger, policies: PlanPolicies
+) -> None:
+    known(ledger, study(1), study(2))
+    for uid in ("1.2.1", "1.2.2"):
+        quarantine(ledger, uid, ReasonCode.INSTANCE_MISSING, "transfer")
+    rule = SelectionRule(
+        name="lost", action="exclude", reason="images are lost", study_instance_uids=("1.2.1",)
+    )
+    plan = planned(ledger, using(policies, rules=(rule,)))
+    assert (plan.studies, plan.excluded) == (0, 1)
+    states = decided(ledger)
+    assert states["1.2.1"][:2] == ("excluded", "lost")
+    assert states["1.2.2"][0] == "quarantined"
+    assert exceptions(ledger) == {"1.2.1": ("resolved", "excluded"), "1.2.2": ("open", "")}
 
 
 def test_the_report_counts_and_costs_without_a_patient_in_it(
