@@ -12,7 +12,7 @@ from datetime import datetime
 from dicom_migration.archive import ImageArchive, InstanceRecord
 from dicom_migration.archive.sinks import CountingSink
 from dicom_migration.cloud import CloudStore
-from dicom_migration.errors import MigrationError, PermanentError, ReasonCode
+from dicom_migration.errors import CONCERNS_EVERYBODY, MigrationError, PermanentError, ReasonCode
 from dicom_migration.ledger import utc_now
 from dicom_migration.manifest import ManifestRow, decode_manifest
 from dicom_migration.policies.slas import Operation, Side, Temperature
@@ -98,6 +98,11 @@ class Stopwatch:
 
         The clock starts at `begin` (``time.perf_counter()``, seconds) when it is given: the
         moment the request should have started, even if no thread was free then.
+
+        Raises
+        ------
+        TransientError, PermanentError
+            An end refuses or does not answer at all: no study is slow for that.
         """
         action = self._action(side, operation)
         started_at = utc_now()
@@ -105,6 +110,8 @@ class Stopwatch:
         try:
             size, instances = action(target)
         except MigrationError as error:
+            if error.reason in CONCERNS_EVERYBODY:
+                raise
             return Measurement(
                 target.study,
                 side,

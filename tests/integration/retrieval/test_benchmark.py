@@ -7,6 +7,7 @@ from datetime import date
 import pytest
 from sqlalchemy import func, select
 
+from dicom_migration.errors import CONCERNS_EVERYBODY, PermanentError
 from dicom_migration.ledger import schema
 from dicom_migration.policies.slas import BusyHour, SlaPolicy, SlaRule
 from dicom_migration.policies.slas import Sample as SampleSize
@@ -77,6 +78,18 @@ def test_a_retrieval_that_fails_is_a_sample_not_an_end(verified):
     assert counts["failed"] == counts["samples"] - len(
         [s for s in _samples(verified) if s.side == "cloud"]
     )
+
+
+@pytest.mark.parametrize("reason", sorted(CONCERNS_EVERYBODY))
+def test_an_end_that_refuses_altogether_is_no_slow_sample(verified, monkeypatch, reason):
+    def refuse(*_):
+        raise PermanentError("Nobody is served.", reason=reason)
+
+    monkeypatch.setattr(verified.archive, "retrieve_instance", refuse)
+    with pytest.raises(PermanentError) as caught:
+        run(verified)
+    assert caught.value.reason is reason
+    assert _samples(verified) == []
 
 
 def test_a_broken_promise_is_an_exception_once(verified):
