@@ -11,6 +11,7 @@ from dicom_migration.operators.defaults import (
     PACS_POOL,
     VERIFIED_WAVE,
 )
+from dicom_migration.operators.preflight import RetrievalPreflightOperator
 from dicom_migration.operators.retrieval import JudgeRetrievalOperator, MeasureRetrievalOperator
 
 DOC = """
@@ -22,7 +23,8 @@ will read is the first line of the log of `measure`.
 
 | Task | What it does, and what to do when it fails |
 |---|---|
-| `measure` | Times the first image and the whole study, first and repeated, then the busy hour (cloud only). A retrieval that fails is a sample, not a failure. *Skipped*: no verified study can be read without a restore. |
+| `preflight` | Checks policy, suite, ledger, source and bucket, once. The message names the end that will not do: set it right, clear the task. |
+| `measure` | Times the first image and the whole study, first and repeated, then the busy hour (cloud only). A retrieval that fails is a sample, not a failure; an end that refuses or does not answer at all is one. *Skipped*: no verified study can be read without a restore. |
 | `judge` | Compares percentiles with `include/policies/slas.yaml`, publishes the report. A broken promise is the exception `sla_breach` and a warning here; the task fails only with `on_breach: fail`. |
 
 **Load:** the source serves one retrieval at a time, in the pool `pacs_associations`. To measure
@@ -57,9 +59,12 @@ with DAG(
         ),
     },
 ) as dag:
+    preflight = RetrievalPreflightOperator(task_id="preflight", pool=PACS_POOL, retries=0)
     measure = MeasureRetrievalOperator(
         task_id="measure", studies="{{ params.studies }}", pool=PACS_POOL
     )
-    JudgeRetrievalOperator(
+    judge = JudgeRetrievalOperator(
         task_id="judge", measured=measure.output, pool=CLOUD_POOL, outlets=[BENCHMARK]
     )
+
+    preflight >> measure >> judge

@@ -12,11 +12,13 @@ from dicom_migration.operators.defaults import (
     TRANSFERRED_WAVE,
     VERIFIED_WAVE,
 )
+from dicom_migration.operators.preflight import VerificationPreflightOperator
 from dicom_migration.operators.verification import (
     AnnounceVerifiedOperator,
     AuditPixelsOperator,
     IssueCertificatesOperator,
     PlanVerificationOperator,
+    RefuseUnansweredOperator,
     RequestTransferOperator,
     SealManifestsOperator,
     SettleMismatchesOperator,
@@ -27,12 +29,13 @@ DOC = """
 ### Verification: proves that the cloud holds what the source holds
 
 Runs by itself when a wave has been transferred; may be triggered by hand for one wave (`wave_id`)
-or for every wave with transferred studies (`wave_id` empty). Nothing is changed at the source, and
-no object in the cloud. **Safe at any time:** pause, clear or kill; verified studies are not read
-again.
+or for every wave with transferred or mismatched studies (`wave_id` empty). Nothing is changed at the
+source, and no object in the cloud. **Safe at any time:** pause, clear or kill; verified studies are
+not read again.
 
 | Task | What it does, and what to do when it fails |
 |---|---|
+| `preflight` | Checks policy, suite, ledger, source and bucket, once. The message names the end that will not do: set it right, clear the task. |
 | `plan` | Chooses the waves. *Skipped*: nothing awaits verification. |
 | `verify_shard` | Asks the source again, compares receipt, manifest and cloud, reads every object back. Fails only when source or cloud do not answer: see the message, then clear the task. |
 | `audit_pixels` | Decodes a sample from both sides. A difference makes the study `mismatched`. |
@@ -41,6 +44,7 @@ again.
 | `certify` | Issues the certificates. `ledger_tampered`: **stop, keep the ledger as it is**, compare it with a backup and with earlier certificates. |
 | `request_transfer` | Starts the transfer again. *Skipped*: no study has to be sent again. |
 | `announce` | Starts the retrieval benchmark. *Skipped*: no wave is complete yet. |
+| `unanswered` | Fails when studies got no answer on the last try: clear `verify_shard`, or trigger this DAG for the wave. |
 
 **Policy:** `include/policies/verification.yaml`. **A study that a person must decide** stands in
 the exceptions with its reason code (`docs/reason-codes.md`).
@@ -63,10 +67,11 @@ with DAG(
             type=["null", "string"],
             title="Wave",
             description="One wave, for example P1a2b3c4d5-W0001. Empty: the wave that was just "
-            "transferred, or every wave with transferred studies when triggered by hand.",
+            "transferred, or every wave with studies to verify when triggered by hand.",
         ),
     },
 ) as dag:
+    preflight = VerificationPreflightOperator(task_id="preflight", pool=PACS_POOL, retries=0)
     plan = PlanVerificationOperator(task_id="plan")
     waves = XComArg(plan, key="waves")
     verify_shard = VerifyShardOperator.partial(
@@ -88,6 +93,12 @@ with DAG(
         waves="{{ ti.xcom_pull(task_ids='certify')['complete'] }}",
         outlets=[VERIFIED_WAVE],
     )
+    unanswered = RefuseUnansweredOperator(
+        task_id="unanswered",
+        unanswered="{{ ti.xcom_pull(task_ids='certify')['unanswered'] }}",
+        retries=0,  # it reads no study: clear verify_shard instead
+    )
 
+    preflight >> plan
     verify_shard >> audit_pixels >> settle >> seal_manifests >> certify
-    certify >> [request_transfer, announce]
+    certify >> [request_transfer, announce, unanswered]

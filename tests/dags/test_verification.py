@@ -29,7 +29,8 @@ def dag() -> DAG:
 
 
 def test_the_tasks_run_in_the_order_of_proof(dag):
-    order = ["plan", "verify_shard", "audit_pixels", "settle", "seal_manifests", "certify"]
+    order = ["preflight", "plan", "verify_shard", "audit_pixels", "settle", "seal_manifests"]
+    order += ["certify", "unanswered"]
     for before, after in pairwise(order):
         assert after in dag.get_task(before).downstream_task_ids
     assert {"request_transfer", "announce"} <= dag.get_task("certify").downstream_task_ids
@@ -38,10 +39,18 @@ def test_the_tasks_run_in_the_order_of_proof(dag):
 def test_what_touches_the_source_is_in_the_pool_of_the_source(dag):
     pools = {task.task_id: task.pool for task in dag.tasks}
     assert {name for name, pool in pools.items() if pool == PACS_POOL} == {
+        "preflight",
         "verify_shard",
         "audit_pixels",
     }
     assert pools["seal_manifests"] == pools["certify"] == CLOUD_POOL
+
+
+def test_a_wrong_end_and_missing_answers_are_told_at_once(dag):
+    assert dag.get_task("preflight").retries == dag.get_task("unanswered").retries == 0
+    assert dag.get_task("unanswered").on_failure_callback
+    assert dag.get_task("unanswered").downstream_task_ids == set()  # its failure is the run's
+    assert dag.get_task("verify_shard").retries > 0
 
 
 def test_it_is_chained_by_assets(dag):

@@ -199,13 +199,15 @@ class SealManifestsOperator(_WavesOperator):
 class IssueCertificatesOperator(_WavesOperator):
     """Seal what was found: a certificate a wave, as JSON and HTML beside the data.
 
-    :return: ``{"complete": [wave], "interim": [wave], "certificates": {wave: address}}``
+    :return: ``{"complete": [wave], "interim": [wave], "unanswered": {wave: studies},
+        "certificates": {wave: address}}``
     """
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Refuse when the ledger was tampered with."""
         from dicom_migration.hooks.cloud import open_store
         from dicom_migration.hooks.ledger import open_ledger
+        from dicom_migration.ledger import StudyState
         from dicom_migration.ledger.events import canonical_json
         from dicom_migration.operators.reports import publish_report
         from dicom_migration.policies import policy_hash
@@ -214,23 +216,21 @@ class IssueCertificatesOperator(_WavesOperator):
         from dicom_migration.verification.certificate_report import render_certificate
 
         sealed_policy = policy_hash(load_verification_policy())
-        told: dict[str, Any] = {"complete": [], "interim": [], "certificates": {}}
+        told: dict[str, Any] = {"complete": [], "interim": [], "unanswered": {}, "certificates": {}}
         with open_ledger(self.ledger_conn_id) as ledger, open_store(self.target_conn_id) as store:
             for wave in self.waves:
                 document = issue_certificate(ledger, wave, sealed_policy)
-                told[document["certificate"]["status"]].append(wave)
+                body = document["certificate"]
+                told[body["status"]].append(wave)
+                waiting = body["counts"]["by_state"].get(StudyState.TRANSFERRED.value, 0)
+                told["unanswered"] |= {wave: waiting} if waiting else {}
                 address = ""
-                for suffix, body in (
+                for suffix, text in (
                     ("html", render_certificate(document)),
                     ("json", canonical_json(document)),
                 ):
                     address = publish_report(
-                        store,
-                        ledger,
-                        kind="certificate",
-                        subject=wave,
-                        body=body,
-                        suffix=suffix,
+                        store, ledger, kind="certificate", subject=wave, body=text, suffix=suffix
                     )
                     self.log.info("Certificate of wave %s: %s", wave, address)
                 told["certificates"][wave] = address
@@ -267,3 +267,24 @@ class AnnounceVerifiedOperator(_WavesOperator):
             raise AirflowSkipException("No wave is complete yet; its certificate is interim.")
         context["outlet_events"][VERIFIED_WAVE].extra = {"waves": list(self.waves)}
         return list(self.waves)
+
+
+class RefuseUnansweredOperator(BaseOperator):
+    """Fail the run when studies still await an answer: nothing would go on by itself.
+
+    Wire it with ``retries=0``: it reads no study, so that trying again cannot help.
+
+    :param unanswered: studies still ``transferred``, for each wave (templated)
+    """
+
+    template_fields: Sequence[str] = ("unanswered",)
+
+    def __init__(self, *, unanswered: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.unanswered = unanswered
+
+    def execute(self, context: Context) -> None:
+        """Name the waves, and what to do."""
+        from dicom_migration.verification.settlement import refuse_unanswered
+
+        refuse_unanswered(self.unanswered or {})

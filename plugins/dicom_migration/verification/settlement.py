@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from dicom_migration.errors import ReasonCode, TransientError
 from dicom_migration.ledger import EventChain, Ledger, StudyState, move_studies, schema, utc_now
 from dicom_migration.policies.verification import VerificationPolicy
 from dicom_migration.verification.findings import Outcome
@@ -67,6 +68,26 @@ def settle_mismatches(ledger: Ledger, wave_id: str, policy: VerificationPolicy) 
             )
     return Settlement(
         wave_id, len(again), len(person), awaits_transfer=state == StudyState.CLEANSED.value
+    )
+
+
+def refuse_unanswered(unanswered: Mapping[str, int]) -> None:
+    """Refuse to end in silence when studies got no answer; `unanswered` counts them by wave.
+
+    Raises
+    ------
+    TransientError
+        There are some: verified anew, they may get their answer.
+    """
+    if not unanswered:
+        return
+    waves = ", ".join(f"{count} of wave {wave}" for wave, count in sorted(unanswered.items()))
+    raise TransientError(
+        f"{sum(unanswered.values())} studies got no answer from source or cloud and are not "
+        f"verified ({waves}); the certificate is interim, and nothing goes on by itself.",
+        reason=ReasonCode.SOURCE_FAILED,
+        next_step="Look at their exceptions for the cause, then clear the task verify_shard of "
+        "this run with what follows it, or trigger verification for the wave.",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,15 +12,20 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 from sqlalchemy import select
 
-from dicom_migration.errors import PermanentError
+from dicom_migration.errors import MigrationError, PermanentError, ReasonCode, TransientError
 from dicom_migration.ledger import EventChain, Ledger, StudyState, move_studies, schema
 from dicom_migration.operators.defaults import BENCHMARK, CLEANSED_WAVE, VERIFIED_WAVE
+from dicom_migration.operators.preflight import (
+    RetrievalPreflightOperator,
+    VerificationPreflightOperator,
+)
 from dicom_migration.operators.retrieval import JudgeRetrievalOperator, MeasureRetrievalOperator
 from dicom_migration.operators.verification import (
     AnnounceVerifiedOperator,
     AuditPixelsOperator,
     IssueCertificatesOperator,
     PlanVerificationOperator,
+    RefuseUnansweredOperator,
     RequestTransferOperator,
     SealManifestsOperator,
     SettleMismatchesOperator,
@@ -138,10 +144,73 @@ def test_a_damaged_study_starts_its_transfer_again(connected, client):
     told = verify_all(run)
     assert told["settled"] == {"redriven": 1, "quarantined": 0, "waves": [WAVE]}
     assert told["certified"]["interim"] == [WAVE]
+    assert told["certified"]["unanswered"] == {}
     RequestTransferOperator(task_id="again", waves=[WAVE]).execute(run.context)
     assert run.events[CLEANSED_WAVE].extra == {"waves": [WAVE]}
     with pytest.raises(AirflowSkipException):
         AnnounceVerifiedOperator(task_id="announce", waves=[]).execute(run.context)
+
+
+PREFLIGHTS = [VerificationPreflightOperator, RetrievalPreflightOperator]
+
+
+def change_connection(monkeypatch, name: str, **extra: Any) -> None:
+    variable = f"AIRFLOW_CONN_{name.upper()}"
+    connection = json.loads(os.environ[variable])
+    connection["extra"] |= extra
+    monkeypatch.setenv(variable, json.dumps(connection))
+
+
+@pytest.mark.parametrize("preflight", PREFLIGHTS)
+def test_sound_ends_pass_the_preflight(connected, preflight):
+    told = preflight(task_id="preflight").execute(Run().context)
+    assert told["target"]["bucket"] == "archive"
+
+
+@pytest.mark.parametrize("preflight", PREFLIGHTS)
+def test_a_missing_bucket_and_a_missing_source_fail_the_first_task(
+    connected, monkeypatch, tmp_path, preflight
+):
+    change_connection(
+        monkeypatch, "cloud_target", service_config={"s3": {"bucket_name": "not-there"}}
+    )
+    with pytest.raises(PermanentError, match="Create bucket not-there"):
+        preflight(task_id="preflight").execute(Run().context)
+    change_connection(monkeypatch, "pacs_source", path=str(tmp_path / "not-there"))
+    with pytest.raises(MigrationError, match="source_unreachable"):
+        preflight(task_id="preflight").execute(Run().context)
+
+
+@pytest.mark.parametrize("preflight", PREFLIGHTS)
+def test_a_policy_or_suite_that_cannot_be_read_fails_the_first_task(
+    connected, monkeypatch, tmp_path, preflight
+):
+    monkeypatch.setenv("DICOM_MIGRATION_INCLUDE", str(tmp_path / "include"))
+    with pytest.raises(PermanentError) as caught:
+        preflight(task_id="preflight").execute(Run().context)
+    assert caught.value.reason is ReasonCode.POLICY_INVALID
+
+
+def test_studies_without_an_answer_end_the_run_visibly(connected, ledger, monkeypatch):
+    lost = connected.studies[0]
+    answered = connected.store.read
+
+    def unanswered(self, key, *arguments):
+        if lost in key:
+            raise TransientError("no answer", reason=ReasonCode.TARGET_UNREACHABLE)
+        return answered(key, *arguments)
+
+    monkeypatch.setattr("dicom_migration.cloud.s3.S3Store.read", unanswered)
+    run = Run()
+    run.context["ti"].max_tries = 0
+    certified = verify_all(run)["certified"]
+    assert certified["interim"] == [WAVE]
+    assert certified["unanswered"] == {WAVE: 1}
+    with pytest.raises(TransientError, match=f"1 studies got no answer.*{WAVE}.*verify_shard"):
+        RefuseUnansweredOperator(task_id="unanswered", unanswered=certified["unanswered"]).execute(
+            run.context
+        )
+    RefuseUnansweredOperator(task_id="unanswered", unanswered={}).execute(run.context)
 
 
 def test_a_verified_study_that_changed_at_the_source_is_transferred_again(connected, ledger):
