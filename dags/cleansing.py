@@ -36,9 +36,9 @@ nothing there and moves no image: corrections are applied by the transfer, on th
 
 | Task | What it does, and what to do when it fails |
 |---|---|
-| `preflight` | Checks rules (each with its examples), suites and both ends; chooses the wave. `approval_missing`: approve a plan first. *Skipped*: no wave is left. |
+| `preflight` | Checks rules (each with its examples), suites and both ends; chooses the wave. Does not try again by itself: set it right and clear it. `approval_missing`: approve a plan first. *Skipped*: no wave is left. |
 | `cut_chunks` | Deals the studies out to tasks. Fails only when the ledger does not answer. |
-| `collect_headers` | Reads one header a series. A study that cannot be read is quarantined with a reason code; the others go on. Fails when the source does not answer: clear it. |
+| `collect_headers` | Reads one header a series. A study that cannot be read is quarantined with a reason code; the others go on. One that the source fails in passing is tried again later; the last try quarantines it. Fails, and blames no study, when the source is down or refuses us: set that right and clear it; what is read is not read again. |
 | `propose` | Applies the rules, judges before and after, publishes the report. Fails when a suite names a column that does not exist. |
 | `approve_corrections` | **Waits for a person** (Required Actions), unless the same rules and suites were approved for an earlier wave of the plan. Nobody answers in time: it fails, nothing is approved; clear it to ask again. *Reject* goes on record with your name; change the rules, run again. |
 | `record_approval` | Writes name and hash into the ledger. Refuses when the rules changed since: clear from `propose`. |
@@ -71,7 +71,7 @@ with DAG(
     },
 ):
     preflight = CleansingPreflightOperator(
-        task_id="preflight", wave_id="{{ params.wave_id or '' }}", pool=PACS_POOL
+        task_id="preflight", wave_id="{{ params.wave_id or '' }}", pool=PACS_POOL, retries=0
     )
     cut_chunks = CutChunksOperator(task_id="cut_chunks", wave=preflight.output)
     collect_headers = CollectHeadersOperator.partial(

@@ -36,7 +36,7 @@ not touched by a later one; a plan nobody approved is superseded by the next.
 
 | Task | What it does, and what to do when it fails |
 |---|---|
-| `preflight` | Checks policies, ledger, source, target; creates the ledger's tables. The message names file and field, or the end that does not answer. Set it right and clear the task. |
+| `preflight` | Checks policies, ledger, source, target; creates the ledger's tables. The message names file and field, or the end that does not answer. It does not try again by itself: set it right and clear the task. |
 | `open_inventory` | Cuts history into date windows. Fails only when the ledger does not answer. |
 | `take_inventory` | Asks the source window by window; bisects cut-off answers. Tries again by itself and passes over windows that are done. `window_capped` among the exceptions: raise the source's result limit, then run discovery again. |
 | `profile` | Judges the database's fields (suite `inventory`). Reports only; fails when the suite is malformed. |
@@ -82,7 +82,7 @@ with DAG(
         ),
     },
 ):
-    preflight = DiscoveryPreflightOperator(task_id="preflight", pool=PACS_POOL)
+    preflight = DiscoveryPreflightOperator(task_id="preflight", pool=PACS_POOL, retries=0)
     open_inventory = OpenInventoryOperator(
         task_id="open_inventory", inventory_id="{{ params.inventory_id or '' }}"
     )

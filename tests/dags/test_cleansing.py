@@ -37,6 +37,12 @@ def test_headers_are_read_within_the_pool_of_the_pacs() -> None:
     assert parsed("cleansing").get_task("collect_headers").pool == PACS_POOL
 
 
+def test_a_closed_port_fails_the_first_task_at_once_and_the_reading_is_tried_again() -> None:
+    dag = parsed("cleansing")
+    assert dag.get_task("preflight").retries == 0
+    assert dag.get_task("collect_headers").retries == 6
+
+
 def test_no_answer_is_no_approval() -> None:
     approval = parsed("cleansing").get_task("approve_corrections")
     assert approval.defaults is None  # type: ignore[union-attr]

@@ -43,6 +43,12 @@ def test_quarantined_studies_are_planned_again_only_when_asked() -> None:
     assert "plan_quarantined" in dag.get_task("make_plan").plan_quarantined  # type: ignore[union-attr]
 
 
+def test_a_closed_port_fails_the_first_task_at_once_and_the_reading_is_tried_again() -> None:
+    dag = parsed("discovery")
+    assert dag.get_task("preflight").retries == 0
+    assert dag.get_task("take_inventory").retries == 6
+
+
 def test_no_answer_is_no_approval() -> None:
     approval = parsed("discovery").get_task("approve_plan")
     assert approval.defaults is None  # type: ignore[union-attr]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dicom_migration.operators.approval import StandingApprovalOperator, approver_of
 from dicom_migration.operators.connected import ConnectedOperator
 from dicom_migration.operators.defaults import CLEANSED_WAVE
+from dicom_migration.operators.preflight import for_a_person
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -41,13 +42,13 @@ class CleansingPreflightOperator(ConnectedOperator):
         load_cleansing_policy()
         _rules_and_suites()
         wanted = self.wave_id if self.wave_id not in ("", "None") else None
-        with open_ledger(self.ledger_conn_id) as ledger:
+        with for_a_person(), open_ledger(self.ledger_conn_id) as ledger:
             wave = choose_wave(ledger, wanted)
         if wave is None:
             raise AirflowSkipException("No wave of an approved plan is left to cleanse.")
-        with open_archive(self.source_conn_id) as source:
+        with for_a_person(), open_archive(self.source_conn_id) as source:
             check = source.check()
-        with open_store(self.target_conn_id) as store:
+        with for_a_person(), open_store(self.target_conn_id) as store:
             store.check()
         self.log.info("Wave %s: %d studies; %s", wave.wave_id, wave.studies, check.description)
         return wave.summary()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dicom_migration.operators.approval import StandingApprovalOperator, approver_of
 from dicom_migration.operators.connected import ConnectedOperator
 from dicom_migration.operators.defaults import APPROVED_PLAN
+from dicom_migration.operators.preflight import for_a_person
 
 if TYPE_CHECKING:
     from datetime import date
@@ -39,12 +40,13 @@ class DiscoveryPreflightOperator(ConnectedOperator):
         _plan_policies(_today())
         load_suite(SUITE)
         with (
+            for_a_person(),
             open_ledger(self.ledger_conn_id) as ledger,
             open_archive(self.source_conn_id) as source,
         ):
             ledger.upgrade()
             check = check_source(ledger, source)
-        with open_store(self.target_conn_id) as store:
+        with for_a_person(), open_store(self.target_conn_id) as store:
             target = store.check()
         if check.changed:
             self.log.warning("The source's configuration is not what it was at the last check.")

@@ -9,6 +9,7 @@ from dicom_migration.archive import InstanceRecord
 from dicom_migration.cleansing.collecting import CollectCounts, collect_headers
 from dicom_migration.errors import MigrationError, PermanentError, ReasonCode, TransientError
 from dicom_migration.ledger import Ledger, open_exception_counts, schema
+from dicom_migration.operators.preflight import for_a_person
 from dicom_migration.policies.cleansing import CleansingPolicy
 from tests.archives import MemoryArchive, held_from, real_file
 from tests.unit.cleansing.conftest import NOW, WAVE, AddStudy
@@ -68,6 +69,11 @@ def states(ledger: Ledger, *uids: str) -> list[str]:
             for row in connection.execute(select(table.study_instance_uid, table.state))
         }
     return [found[uid] for uid in uids]
+
+
+def test_the_first_task_says_that_nobody_tries_again() -> None:
+    with pytest.raises(TransientError, match="first task does not try again"), for_a_person():
+        raise TransientError("closed port", next_step="Start it.")
 
 
 def test_a_source_that_turns_us_away_is_no_study_s_fault(
