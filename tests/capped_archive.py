@@ -100,6 +100,8 @@ def _matches(study: StudyRecord, query: StudyQuery) -> bool:
     """Match as databases do: a range compares text, and nothing matches an empty date."""
     if query.study_instance_uids and study.study_instance_uid not in query.study_instance_uids:
         return False
+    if not study.patient_id.startswith(query.patient_id_prefix or ""):
+        return False
     if query.date_from is None and query.date_to is None:
         return True
     if not study.study_date:

@@ -41,6 +41,8 @@ def study_params(query: StudyQuery, study_instance_uid: str = "") -> dict[str, s
         params["StudyDate"] = f"{query.date_from or ''}-{query.date_to or ''}"
     if study_instance_uid:
         params["StudyInstanceUID"] = study_instance_uid
+    if query.patient_id_prefix:
+        params["PatientID"] = f"{query.patient_id_prefix}*"
     return params
 
 

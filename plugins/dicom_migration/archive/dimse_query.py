@@ -34,6 +34,8 @@ def study_keys(query: StudyQuery, study_instance_uid: str = "") -> dict[int, str
     keys = _keys("STUDY", records.STUDY_KEYS)
     keys[records.STUDY_DATE] = date_range(query.date_from, query.date_to)
     keys[records.STUDY_INSTANCE_UID] = study_instance_uid
+    if query.patient_id_prefix:
+        keys[records.PATIENT_ID] = f"{query.patient_id_prefix}*"
     return keys
 
 

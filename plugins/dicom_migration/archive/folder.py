@@ -78,9 +78,11 @@ class FolderArchive:
         """
         wanted = {checked_uid(uid, "Study Instance UID") for uid in query.study_instance_uids}
         for uid, study in self.index.studies.items():
-            if (not wanted or uid in wanted) and _dated_within(study.record.study_date, query):
+            record = study.record
+            asked_for = _dated_within(record.study_date, query) and _begins(record, query)
+            if (not wanted or uid in wanted) and asked_for:
                 yield study.summary()
-        if not wanted and _dated_within("", query):
+        if not wanted and not query.patient_id_prefix and _dated_within("", query):
             yield from self.index.nameless
 
     def find_series(self, study_instance_uid: str) -> Iterator[SeriesRecord]:
@@ -178,6 +180,10 @@ def _dated_within(study_date: str, query: StudyQuery) -> bool:
     if not date:
         return False
     return (query.date_from or "") <= date <= (query.date_to or "99999999")
+
+
+def _begins(record: StudyRecord, query: StudyQuery) -> bool:
+    return record.patient_id.startswith(query.patient_id_prefix or "")
 
 
 def _missing(study_instance_uid: str) -> PermanentError:

@@ -24,11 +24,15 @@ class StudyQuery:
         undated studies included.
     study_instance_uids
         When not empty, only these studies.
+    patient_id_prefix
+        When not None, only studies whose Patient ID (0010,0020) begins with it: ASCII without
+        wildcards. A source may ignore it, or match without regard to case.
     """
 
     date_from: str | None = None
     date_to: str | None = None
     study_instance_uids: tuple[str, ...] = ()
+    patient_id_prefix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from dicom_migration.archive import ImageArchive, StudyQuery, StudyRecord, result_cap_of
+from dicom_migration.discovery.answers import Answers
+from dicom_migration.discovery.undated import find_undated
 from dicom_migration.discovery.windows import UNDATED, Window, dicom_date
 from dicom_migration.policies.discovery import DiscoveryPolicy
 
 #: An open-ended window that must be halved is cut here first; DICOM has nothing older or newer.
 OLDEST, NEWEST = date(1900, 1, 1), date(2100, 12, 31)
-
-
-@dataclass(slots=True)
-class Answers:
-    """What a window's queries brought.
-
-    Attributes
-    ----------
-    capped
-        Ranges that still look cut off and cannot be halved: somebody must look.
-    queries
-        How often the source was asked.
-    """
-
-    capped: list[str] = field(default_factory=list)
-    queries: int = 0
 
 
 def find_in_window(
@@ -38,35 +23,9 @@ def find_in_window(
     An answer that looks cut off is yielded nowhere but asked again in halves, down to one day.
     """
     if window.kind == UNDATED:
-        yield _find_undated(archive, window, policy, answers)
+        yield from find_undated(archive, policy, answers)
         return
     yield from _find_range(archive, window.first, window.last, policy, answers)
-
-
-def _find_undated(
-    archive: ImageArchive, window: Window, policy: DiscoveryPolicy, answers: Answers
-) -> list[StudyRecord]:
-    """Ask for everything and keep, of a whole archive's answer, what no range matches."""
-    answers.queries += 1
-    found = 0
-    undated = []
-    for record in archive.find_studies(StudyQuery()):
-        found += 1
-        if parse_date(record.study_date) is None:
-            undated.append(record)
-    if policy.looks_capped(found, result_cap_of(archive)):
-        answers.capped.append(str(window))
-    return undated
-
-
-def parse_date(text: str) -> date | None:
-    """Return the date that ``YYYYMMDD`` says, None when it says none."""
-    if len(text) != 8 or not (text.isascii() and text.isdigit()):
-        return None
-    try:
-        return date(int(text[:4]), int(text[4:6]), int(text[6:]))
-    except ValueError:
-        return None
 
 
 def _find_range(

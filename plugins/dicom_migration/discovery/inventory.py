@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import update
 
 from dicom_migration.archive import ImageArchive, SeriesRecord, StudyRecord
+from dicom_migration.discovery.answers import Answers
 from dicom_migration.discovery.completing import StudyCompletion
 from dicom_migration.discovery.exception_notes import (
     PHASE,
@@ -17,7 +18,7 @@ from dicom_migration.discovery.exception_notes import (
     without_images,
     without_uid,
 )
-from dicom_migration.discovery.finding import Answers, find_in_window
+from dicom_migration.discovery.finding import find_in_window
 from dicom_migration.discovery.recording import (
     BATCH,
     REPORTED,

@@ -36,6 +36,9 @@ class DiscoveryPolicy(Policy):
         Result sizes that look like a cap nobody told us of; such a window is bisected.
     undated_pass
         Also ask without a date, for studies whose Study Date (0008,0020) no range matches.
+    undated_queries
+        Queries by the beginning of the Patient ID that a pass without a date may take more, when
+        its answer looks cut off.
     count_instances
         ``when_missing`` asks series and instances of a study whose size the source does not
         tell; ``never`` takes what it tells.
@@ -50,6 +53,7 @@ class DiscoveryPolicy(Policy):
     result_cap: int | None = Field(default=None, ge=1)
     suspicious_counts: tuple[int, ...] = (500, 1000, 2000, 5000, 10_000)
     undated_pass: bool = True
+    undated_queries: int = Field(default=1000, ge=0)
     count_instances: Literal["when_missing", "never"] = "when_missing"
     list_series: bool = True
     bytes_per_instance: SizeEstimate = SizeEstimate()

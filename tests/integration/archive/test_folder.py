@@ -208,3 +208,13 @@ def test_the_path_of_a_file_is_not_in_the_error_or_what_caused_it(
     with pytest.raises(TransientError) as caught:
         archive.retrieve_study(file.study_instance_uid, RecordingSink())
     assert "DOE^JANE" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_studies_are_found_by_the_beginning_of_the_patient_id(tmp_path: Path) -> None:
+    file = copy("CT_small.dcm", tmp_path / "1.dcm")
+    found = [
+        len(list(open_folder(tmp_path).find_studies(StudyQuery(patient_id_prefix=prefix))))
+        for prefix in ("1CT", "2")
+    ]
+    assert dcmread(file.path).PatientID == "1CT1"
+    assert found == [1, 0]

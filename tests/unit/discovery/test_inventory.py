@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -193,6 +193,31 @@ def test_two_studies_without_any_identifier_are_two(ledger: Ledger) -> None:
     assert len(studies_in(ledger)) == 2
     again = take(ledger, CappedArchive(nameless), inventory="I0000000002")
     assert (again.invalid, len(studies_in(ledger))) == (2, 2)
+
+
+def test_a_capped_pass_without_a_date_goes_on_by_patient(ledger: Ledger) -> None:
+    dated = [study(n, "20200101", patient_id=f"A{n}") for n in range(50)]
+    undated = [study(100 + n, "", patient_id=f"Z-{n}") for n in range(8)]
+    archive = CappedArchive([*dated, *undated], cap=5)
+    take(ledger, archive, POLICY.model_copy(update={"result_cap": 5}))
+    assert {record.study_instance_uid for record in undated} <= studies_in(ledger)
+    with ledger.read() as connection:
+        subjects = connection.scalars(select(schema.exception.c.subject)).all()
+    assert "studies without a usable date and without a usual Patient ID" in subjects
+
+
+def test_a_source_that_ignores_the_patient_is_not_asked_for_ever(ledger: Ledger) -> None:
+    class Deaf(CappedArchive):
+        def find_studies(self, query: StudyQuery) -> Iterator[StudyRecord]:
+            return super().find_studies(replace(query, patient_id_prefix=None))
+
+    archive = Deaf([study(n, "") for n in range(9)], cap=5)
+    counts = take(ledger, archive, POLICY.model_copy(update={"result_cap": 5}))
+    windows = counts.windows
+    assert counts.queries == windows + 1
+    with ledger.read() as connection:
+        subjects = connection.scalars(select(schema.exception.c.subject)).all()
+    assert subjects == ["studies without a usable date"]
 
 
 class ToldCap(CappedArchive):
