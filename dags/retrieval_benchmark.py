@@ -11,7 +11,7 @@ from dicom_migration.operators.defaults import (
     PACS_POOL,
     VERIFIED_WAVE,
 )
-from dicom_migration.operators.preflight import RetrievalPreflightOperator
+from dicom_migration.operators.reading_preflight import RetrievalPreflightOperator
 from dicom_migration.operators.retrieval import JudgeRetrievalOperator, MeasureRetrievalOperator
 
 DOC = """

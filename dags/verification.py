@@ -12,7 +12,7 @@ from dicom_migration.operators.defaults import (
     TRANSFERRED_WAVE,
     VERIFIED_WAVE,
 )
-from dicom_migration.operators.preflight import VerificationPreflightOperator
+from dicom_migration.operators.reading_preflight import VerificationPreflightOperator
 from dicom_migration.operators.verification import (
     AnnounceVerifiedOperator,
     AuditPixelsOperator,

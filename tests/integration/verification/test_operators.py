@@ -15,7 +15,7 @@ from sqlalchemy import select
 from dicom_migration.errors import MigrationError, PermanentError, ReasonCode, TransientError
 from dicom_migration.ledger import EventChain, Ledger, StudyState, move_studies, schema
 from dicom_migration.operators.defaults import BENCHMARK, CLEANSED_WAVE, VERIFIED_WAVE
-from dicom_migration.operators.preflight import (
+from dicom_migration.operators.reading_preflight import (
     RetrievalPreflightOperator,
     VerificationPreflightOperator,
 )
