@@ -14,7 +14,7 @@ from dicom_migration.ledger import Ledger
 from include.demo.airflow_api import AirflowApi
 from include.demo.airflow_process import AirflowProcess
 from include.demo.endpoints import Endpoint, merged, open_source, open_target
-from include.demo.progress import DAGS, Watch
+from include.demo.progress import DAGS, Watch, wait_for_dags
 from include.demo.reports import download_reports
 from include.demo.running import remember, stop_all
 from include.demo.settings_file import read_settings
@@ -59,6 +59,7 @@ class Demonstration:
             return self._migrate(api, ledger, target, timeout_s)
 
     def _migrate(self, api: AirflowApi, ledger: Ledger, target: Endpoint, timeout_s: float) -> int:
+        wait_for_dags(api)
         for dag in DAGS:
             api.unpause(dag)
         api.trigger("discovery")

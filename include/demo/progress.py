@@ -25,6 +25,29 @@ class MigrationFailedError(RuntimeError):
     """A DAG run failed; the message holds the end of the failed tasks' logs."""
 
 
+def wait_for_dags(api: AirflowApi, timeout_s: float = 180.0) -> None:
+    """Wait until Airflow has parsed all of :data:`DAGS`.
+
+    Raises
+    ------
+    MigrationFailedError
+        One cannot be imported, or is not there after `timeout_s` seconds.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        broken = api.get("importErrors", limit=10)["import_errors"]
+        if broken:
+            told = "\n".join(f"{error['filename']}: {error['stack_trace']}" for error in broken)
+            raise MigrationFailedError(f"Airflow cannot import a DAG:\n{told}")
+        known = {dag["dag_id"] for dag in api.get("dags", limit=100)["dags"]}
+        missing = set(DAGS) - known
+        if not missing:
+            return
+        if time.monotonic() > deadline:
+            raise MigrationFailedError(f"Airflow does not know the DAGs {sorted(missing)}.")
+        time.sleep(0.5)  # between two looks at the condition
+
+
 class Watch:
     """Follows the five DAGs to the end of the migration.
 
