@@ -18,7 +18,7 @@ LOOK_SECONDS = 1.0
 ACTIVE = ("queued", "running")
 #: An approval is answered when it has stood this long. Airflow 3.3.2 fails a task whose answer
 #: comes before its scheduler has noted the pause, some 6 s later, and asks again.
-APPROVAL_SECONDS = 8.0
+APPROVAL_SECONDS = 7.0
 
 
 class MigrationFailedError(RuntimeError):
