@@ -55,6 +55,10 @@ def result_of(task: TaskInstance) -> Any:
 def main(dag_file: str, answer: str, out: str) -> None:
     bag = DagBag(dag_file, collect_dags=True)
     (dag,) = bag.dags.values()
+    with create_session() as session:
+        # Configures the mappers, with all they import, before a second thread could do so too:
+        # the two would wait for one another's lock.
+        session.scalars(select(HITLDetail)).all()
     threading.Thread(target=answer_approvals, args=(answer,), daemon=True).start()
     run = dag.test()
     tasks: dict[str, list[dict[str, Any]]] = {}
