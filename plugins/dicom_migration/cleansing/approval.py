@@ -9,14 +9,11 @@ from sqlalchemy import select, update
 
 from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.ledger import EventChain, schema, utc_now
-from dicom_migration.ledger.events import canonical_json
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from dicom_migration.ledger import Ledger
 
-_WAVE, _EVENT = schema.wave.c, schema.event.c
+_WAVE = schema.wave.c
 
 
 def approval_hash(ruleset_sha256: str, suites_sha256: str) -> str:
@@ -96,7 +93,7 @@ def reject_corrections(
         "ruleset_sha256": ruleset_sha256,
     }
     with ledger.write() as connection:
-        if not _has(connection, chain, "corrections.rejected", sealed):
+        if not chain.holds(connection, "corrections.rejected", sealed):
             chain.append(connection, [("corrections.rejected", "", sealed)])
 
 
@@ -114,21 +111,6 @@ def require_approval(ledger: Ledger, wave_id: str, ruleset_sha256: str) -> None:
         ).one()
     if not row.approved_by or row.ruleset_sha256 != ruleset_sha256:
         raise _refused(wave_id, "its corrections are not approved, or the rules changed since")
-
-
-def _has(connection: Connection, chain: EventChain, kind: str, sealed: dict[str, object]) -> bool:
-    return (
-        connection.scalar(
-            select(_EVENT.sequence)
-            .where(
-                _EVENT.chain == chain.name,
-                _EVENT.kind == kind,
-                _EVENT.payload == canonical_json(sealed),
-            )
-            .limit(1)
-        )
-        is not None
-    )
 
 
 def _refused(wave_id: str, why: str) -> PermanentError:

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from dicom_migration.discovery.planning import APPROVED, PROPOSED, Plan, read_plan
 from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.ledger import EventChain, schema, utc_now
-from dicom_migration.ledger.events import canonical_json
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from dicom_migration.ledger import Ledger
-
-_EVENT = schema.event.c
 
 
 def approve_plan(ledger: Ledger, plan_id: str, content_sha256: str, approver: str) -> Plan:
@@ -65,23 +60,8 @@ def reject_plan(
         "content_sha256": content_sha256,
     }
     with ledger.write() as connection:
-        if not _has(connection, chain, "plan.rejected", sealed):
+        if not chain.holds(connection, "plan.rejected", sealed):
             chain.append(connection, [("plan.rejected", "", sealed)])
-
-
-def _has(connection: Connection, chain: EventChain, kind: str, sealed: dict[str, object]) -> bool:
-    return (
-        connection.scalar(
-            select(_EVENT.sequence)
-            .where(
-                _EVENT.chain == chain.name,
-                _EVENT.kind == kind,
-                _EVENT.payload == canonical_json(sealed),
-            )
-            .limit(1)
-        )
-        is not None
-    )
 
 
 def _refused(plan_id: str, why: str) -> PermanentError:

@@ -64,6 +64,16 @@ class EventChain:
             else ChainHead(self.name, 0, GENESIS)
         )
 
+    def holds(self, connection: Connection, kind: str, payload: dict[str, object]) -> bool:
+        """Tell whether the chain has an event of this kind with exactly this payload."""
+        table = schema.event.c
+        found = select(table.sequence).where(
+            table.chain == self.name,
+            table.kind == kind,
+            table.payload == canonical_json(payload),
+        )
+        return connection.scalar(found.limit(1)) is not None
+
     def append(
         self, connection: Connection, events: Iterable[tuple[str, str, dict[str, object]]]
     ) -> ChainHead:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Collection
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -81,9 +82,9 @@ class StandingApprovalOperator(ApprovalOperator):
             self.record_rejection(_person(event), str(event.get("responded_at") or ""))
         return super().execute_complete(context, event)
 
+    @abstractmethod
     def record_rejection(self, person: str, answered_at: str) -> None:
         """Write into the ledger who rejected what, and when (ISO 8601)."""
-        raise NotImplementedError
 
 
 def approver_of(response: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from dicom_migration.operators.connected import ConnectedOperator
@@ -37,9 +38,9 @@ class _ReadingPreflightOperator(ConnectedOperator):
         self.log.info("Source: %s (%.3f s). Target: %s", check.description, check.latency_s, facts)
         return {"source": check.description, "latency_s": check.latency_s, "target": facts}
 
+    @abstractmethod
     def suite_of_policy(self) -> str:
         """Load the policies of the DAG and return the name of the suite that it judges by."""
-        raise NotImplementedError
 
 
 class VerificationPreflightOperator(_ReadingPreflightOperator):

@@ -1,4 +1,4 @@
-"""When the migration may load the source: ``include/policies/windows.yaml``."""
+"""When the transfer may load the source: ``include/policies/windows.yaml``."""
 
 from __future__ import annotations
 

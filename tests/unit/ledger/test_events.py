@@ -74,3 +74,10 @@ def test_the_second_of_two_writers_collides_and_may_try_again(three_events: Ledg
             )
         )
     assert caught.value.reason is ReasonCode.LEDGER_CONFLICT
+
+
+def test_a_chain_tells_whether_it_holds_an_event(three_events: Ledger) -> None:
+    with three_events.read() as connection:
+        assert CHAIN.holds(connection, "b", {"n": 2})
+        assert not CHAIN.holds(connection, "b", {"n": 3})
+        assert not EventChain("other").holds(connection, "b", {"n": 2})
