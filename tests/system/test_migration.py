@@ -6,10 +6,10 @@ archive, into which a patient with unmistakable values has been put.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -261,7 +261,7 @@ def test_a_transfer_that_was_not_killed_gives_the_same_manifests(
             for row in connection.execute(select(schema.study).where(table.state == "verified"))
         }
     copy = tmp_path / "ledger.db"
-    shutil.copyfile(run.home / "ledger" / "ledger.db", copy)
+    back_up(run.home / "ledger" / "ledger.db", copy)
     pacs = run.endpoints["pacs"]
     settings = DimseSettings(
         host=pacs["host"],
@@ -276,11 +276,12 @@ def test_a_transfer_that_was_not_killed_gives_the_same_manifests(
         S3Store(run.bucket().meta.client, run.endpoints["s3"]["bucket"], "undisturbed") as store,
     ):
         with ledger.write() as connection:
-            connection.execute(
+            reset = connection.execute(
                 schema.study.update()
                 .where(table.state == "verified")
                 .values(state="cleansed", manifest_sha256="", manifest_key="")
             )
+            assert reset.rowcount == len(moved_studies)
             (wave,) = connection.scalars(select(schema.wave.c.wave_id)).all()
         source.name = source_name(run)
         for shard in cut_shards(ledger, wave, policy):
@@ -348,6 +349,15 @@ def signed_in(run: Run) -> dict[str, str]:
         json={"username": airflow["user"], "password": airflow["password"]},
     )
     return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+
+def back_up(ledger: Path, copy: Path) -> None:
+    """Copy a SQLite ledger whole: a copied file would lack what is still in its write-ahead log."""
+    with (
+        contextlib.closing(sqlite3.connect(ledger)) as live,
+        contextlib.closing(sqlite3.connect(copy)) as target,
+    ):
+        live.backup(target)
 
 
 def source_name(run: Run) -> str:
