@@ -57,7 +57,7 @@ class CloudStore(Protocol):
     def put(
         self,
         key: str,
-        body: BinaryIO | bytes,
+        body: BinaryIO | bytes | memoryview,
         *,
         size: int,
         sha256: str,

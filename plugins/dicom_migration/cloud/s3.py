@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from dicom_migration.cloud.protocol import PutResult, StoredObject
 from dicom_migration.cloud.s3_answers import byte_range, described
+from dicom_migration.cloud.s3_direct import DirectPut, transport_of
 from dicom_migration.cloud.s3_errors import S3Address, http_status, translate, translated
 from dicom_migration.cloud.s3_facts import bucket_facts
 from dicom_migration.cloud.s3_keys import KeyRoot, checked_listing_prefix
@@ -24,7 +25,6 @@ from dicom_migration.cloud.s3_settings import S3Client, S3Settings
 from dicom_migration.cloud.s3_upload import (
     Upload,
     is_sha256,
-    open_body,
     put_in_parts,
     put_whole,
     send_small_bodies_at_once,
@@ -60,7 +60,9 @@ class S3Store:
         self._bucket = bucket
         self._root = KeyRoot(prefix)
         self._settings = settings or S3Settings()
-        send_small_bodies_at_once(client, self._settings.expect_continue_bytes)
+        send_small_bodies_at_once(client, self._settings.ask_first_bytes)
+        transport = transport_of(client, bucket)
+        self._direct = DirectPut(client, transport, self._settings) if transport else None
         self.name = f"s3://{bucket}/{self._root.prefix}".rstrip("/")
 
     def check(self) -> dict[str, str]:
@@ -98,7 +100,7 @@ class S3Store:
     def put(
         self,
         key: str,
-        body: BinaryIO | bytes,
+        body: BinaryIO | bytes | memoryview,
         *,
         size: int,
         sha256: str,
@@ -127,14 +129,14 @@ class S3Store:
                 reason=ReasonCode.CONFIGURATION_INVALID,
                 next_step="Pass hashlib.sha256(...).hexdigest().",
             )
-        file = open_body(body, upload)
-        if size > self._settings.multipart_threshold_bytes:
-            existing = self.head(key)  # one cheap question before gigabytes go out
+        if size > self._settings.ask_first_bytes:
+            existing = self.head(key)  # one cheap question before many bytes go out
             if existing is not None:
                 return self._settled(upload, existing)
-            stored = put_in_parts(self._client, self._settings, upload, file)
+        if size > self._settings.multipart_threshold_bytes:
+            stored = put_in_parts(self._client, self._settings, upload, body)
         else:
-            stored = put_whole(self._client, self._settings, upload, file)
+            stored = put_whole(self._client, self._settings, upload, body, self._direct)
         if stored is not None:
             return PutResult(stored, created=True)
         return self._settled(upload, self.head(key))
@@ -234,6 +236,8 @@ class S3Store:
 
     def close(self) -> None:
         """Release connections; safe to call twice."""
+        if self._direct is not None:
+            self._direct.close()
         self._client.close()
 
     def __enter__(self) -> Self:

@@ -41,9 +41,9 @@ class S3Settings:
         whole object, so the threshold is high; its upper limit is the 5 GiB of PutObject.
     part_bytes
         Size of a part, 5 MiB to 5 GiB; one part is held in memory per upload.
-    expect_continue_bytes
-        Only a body larger than this waits for ``100 Continue`` before it is sent. The wait
-        costs a round trip an object, and saves sending a body that S3 refuses anyway.
+    ask_first_bytes
+        Before a body larger than this is sent, a HEAD asks whether it is there already. It costs
+        a round trip, and saves the bytes when a transfer is repeated.
     max_pool_connections
         Connections kept open; at least the number of threads that share the store.
     connect_timeout, read_timeout
@@ -59,7 +59,7 @@ class S3Settings:
     server_side_encryption: str = ""
     multipart_threshold_bytes: int = GIB
     part_bytes: int = 64 * MIB
-    expect_continue_bytes: int = 8 * MIB
+    ask_first_bytes: int = 8 * MIB
     max_pool_connections: int = 16
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
@@ -76,7 +76,7 @@ class S3Settings:
                 0 <= self.multipart_threshold_bytes <= MAX_SINGLE_PUT_BYTES,
             ),
             ("part_bytes", MIN_PART_BYTES <= self.part_bytes <= MAX_PART_BYTES),
-            ("expect_continue_bytes", self.expect_continue_bytes >= 0),
+            ("ask_first_bytes", self.ask_first_bytes >= 0),
             ("max_pool_connections", self.max_pool_connections >= 1),
             ("connect_timeout", self.connect_timeout > 0),
             ("read_timeout", self.read_timeout > 0),

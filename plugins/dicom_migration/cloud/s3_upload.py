@@ -38,6 +38,9 @@ from dicom_migration.errors import PermanentError, ReasonCode
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSRequest
 
+    from dicom_migration.cloud.s3_direct import DirectPut
+
+Body = BinaryIO | bytes | memoryview
 SHA256_METADATA = "sha256"
 
 _log = logging.getLogger(__name__)
@@ -104,7 +107,7 @@ def send_small_bodies_at_once(client: S3Client, limit: int) -> None:
     )
 
 
-def open_body(body: BinaryIO | bytes, upload: Upload) -> BinaryIO:
+def open_body(body: Body, upload: Upload) -> BinaryIO:
     """Return `body` as a file positioned at its beginning.
 
     A file is always sent from its beginning, because a retry of the HTTP client rewinds it
@@ -115,7 +118,7 @@ def open_body(body: BinaryIO | bytes, upload: Upload) -> BinaryIO:
     PermanentError
         The body has not the declared size, or cannot be rewound.
     """
-    if isinstance(body, bytes):
+    if isinstance(body, bytes | memoryview):
         body = io.BytesIO(body)
     if not body.seekable():
         raise PermanentError(
@@ -131,20 +134,32 @@ def open_body(body: BinaryIO | bytes, upload: Upload) -> BinaryIO:
 
 
 def put_whole(
-    client: S3Client, settings: S3Settings, upload: Upload, body: BinaryIO
+    client: S3Client,
+    settings: S3Settings,
+    upload: Upload,
+    body: Body,
+    direct: DirectPut | None = None,
 ) -> StoredObject | None:
     """Create the object with one PutObject; None when there is an object already.
+
+    It goes the `direct` way first where there is one.
 
     Raises
     ------
     TransientError, PermanentError
         See :func:`dicom_migration.cloud.s3_errors.translate`.
     """
+    file = open_body(body, upload)
     try:
+        if direct is not None:
+            stored = direct.put(upload, file if isinstance(body, io.IOBase) else body)
+            if stored is not None:
+                return stored
+            file.seek(0)
         response = client.put_object(
-            Body=body,
+            Body=file,
             ContentLength=upload.size,
-            ChecksumSHA256=_base64_of_hex(upload.sha256),
+            ChecksumSHA256=base64_of_hex(upload.sha256),
             IfNoneMatch="*",
             **upload.parameters(settings),
         )
@@ -152,7 +167,7 @@ def put_whole(
         if is_precondition_failed(exc):
             return None
         if error_code(exc) in _DIGEST_REFUSED:
-            _refuse_changed_body(body, upload)
+            _refuse_changed_body(file, upload)
         raise translate(exc, "PutObject", upload.address) from exc
     except BotoCoreError as exc:
         raise translate(exc, "PutObject", upload.address) from exc
@@ -160,7 +175,7 @@ def put_whole(
 
 
 def put_in_parts(
-    client: S3Client, settings: S3Settings, upload: Upload, body: BinaryIO
+    client: S3Client, settings: S3Settings, upload: Upload, body: Body
 ) -> StoredObject | None:
     """Create the object with a multipart upload; None when there is an object already.
 
@@ -173,11 +188,12 @@ def put_in_parts(
         See :func:`dicom_migration.cloud.s3_errors.translate`; also when the body has not the
         declared SHA-256.
     """
+    file = open_body(body, upload)
     with translated("CreateMultipartUpload", upload.address):
         upload_id: str = client.create_multipart_upload(**upload.parameters(settings))["UploadId"]
     stored = None
     try:
-        parts = _send_parts(client, settings, upload, upload_id, body)
+        parts = _send_parts(client, settings, upload, upload_id, file)
         stored = _complete(client, upload, upload_id, parts)
     finally:
         if stored is None:
@@ -275,5 +291,6 @@ def _body_differs(upload: Upload, how: str) -> PermanentError:
     )
 
 
-def _base64_of_hex(digest: str) -> str:
+def base64_of_hex(digest: str) -> str:
+    """Return a hexadecimal digest as the checksum headers of S3 want it."""
     return base64.b64encode(bytes.fromhex(digest)).decode("ascii")

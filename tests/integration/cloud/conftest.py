@@ -24,7 +24,7 @@ SETTINGS = S3Settings(
     max_attempts=2,
     multipart_threshold_bytes=2 * MIN_PART_BYTES,
     part_bytes=MIN_PART_BYTES,
-    expect_continue_bytes=64 * 1024,
+    ask_first_bytes=64 * 1024,
 )
 
 _numbers = itertools.count(1)

@@ -78,11 +78,20 @@ def test_a_timeout_after_the_commit_is_repaired_by_the_next_call(
     open_store: StoreFactory, proxy: FaultProxy
 ) -> None:
     store = open_store(url=proxy.url, max_attempts=1, read_timeout=0.5)
-    proxy.script(Fault.silent(1.5), method="PUT")
+    proxy.script(Fault.silent(1.5), method="PUT", times=2)  # the short way, and boto3
     with pytest.raises(TransientError, match="ReadTimeoutError") as caught:
         put(store)
     assert caught.value.reason is ReasonCode.TARGET_UNREACHABLE
     assert put(store) is False
+
+
+def test_an_answer_that_got_lost_is_asked_for_again_at_once(
+    open_store: StoreFactory, proxy: FaultProxy
+) -> None:
+    store = open_store(url=proxy.url, read_timeout=0.5)
+    proxy.script(Fault.silent(1.5), method="PUT")
+    assert put(store) is False  # the first request had created it
+    assert store.read(KEY) == BODY
 
 
 @pytest.mark.parametrize(

@@ -96,13 +96,19 @@ def test_a_file_is_stored_from_its_beginning_whatever_its_position(
     assert store.read(KEY) == body
 
 
-def test_only_a_large_body_waits_to_be_asked_for(
+def test_before_a_large_body_is_sent_a_head_asks_whether_it_is_there(
     open_store: StoreFactory, proxy: FaultProxy
 ) -> None:
-    store = open_store(url=proxy.url, expect_continue_bytes=1000)
-    put(store, b"x" * 1000, key="small")
-    put(store, b"x" * 1001, key="large")
-    assert ["Expect" in seen.headers for seen in proxy.requests] == [False, True]
+    store = open_store(url=proxy.url, ask_first_bytes=1000)
+    for key, size in (("small", 1000), ("large", 1001), ("large", 1001)):
+        put(store, b"x" * size, key=key)
+    sent = [(seen.method, seen.path.rsplit("/", 1)[-1]) for seen in proxy.requests]
+    assert [request for request in sent if request[1] in ("small", "large")] == [
+        ("PUT", "small"),
+        ("HEAD", "large"),
+        ("PUT", "large"),
+        ("HEAD", "large"),
+    ]
 
 
 def test_a_body_of_another_size_is_refused_and_nothing_is_stored(store: S3Store) -> None:
