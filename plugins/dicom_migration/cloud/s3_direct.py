@@ -19,7 +19,7 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPMessage
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -173,8 +173,8 @@ def transport_of(client: S3Client, bucket: str) -> Transport | None:
 
 def _plain_transport(client: S3Client, bucket: str) -> Transport | None:
     config = client.meta.config
-    session = client._endpoint.http_session  # noqa: SLF001 - no public way to ask
-    signer = client._request_signer  # noqa: SLF001
+    session = client._endpoint.http_session  # no public way to ask
+    signer = client._request_signer
     signature = config.signature_version
     plain = (
         signature in ("s3v4", None)
@@ -197,11 +197,11 @@ def _plain_transport(client: S3Client, bucket: str) -> Transport | None:
         host_header=url.netloc,
         path_prefix=url.path.removesuffix(_PROBE_KEY),
         region=client.meta.region_name,
-        tls=_tls_context(session._verify) if url.scheme == "https" else None,  # noqa: SLF001
+        tls=_tls_context(session._verify) if url.scheme == "https" else None,
     )
 
 
-def _tls_context(verify: object) -> ssl.SSLContext:
+def _tls_context(verify: Any) -> ssl.SSLContext:
     """Return what botocore's `verify` means: its own authorities, a file's, or (False) nobody."""
     from botocore.httpsession import get_cert_path
 
@@ -213,8 +213,8 @@ def _tls_context(verify: object) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=get_cert_path(verify))
 
 
-def _credentials_of(client: S3Client) -> object:
-    return client._request_signer._credentials  # noqa: SLF001 - refreshes by itself
+def _credentials_of(client: S3Client) -> Any:
+    return client._request_signer._credentials  # refreshes by itself
 
 
 def _encryption_headers(settings: S3Settings) -> dict[str, str]:
