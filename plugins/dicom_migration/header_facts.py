@@ -6,6 +6,7 @@ suites, so that "complete" means the same before and after the migration.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def _integer(dataset: Dataset, keyword: str) -> int | None:
 
 
 #: Value representations whose encoding Specific Character Set (0008,0005) governs (PS3.5 6.1.2.2).
-_TEXT_VRS = frozenset({"SH", "LO", "ST", "LT", "UC", "UT", "PN"})
+TEXT_VRS = frozenset({"SH", "LO", "ST", "LT", "UC", "UT", "PN"})
 
 
 def text_encoding(dataset: Dataset) -> str:
@@ -115,11 +116,16 @@ def text_encoding(dataset: Dataset) -> str:
         the bytes; ``utf-8``: they are UTF-8, which is not what is declared; ``8-bit``: something
         else that is not declared.
     """
-    texts = [raw for raw in (_raw_text(dataset, tag) for tag in list(dataset.keys())) if raw]
+    texts = [_raw_text(dataset, tag) for tag in list(dataset.keys())]
+    return encoding_of_texts(texts, _text(dataset, "SpecificCharacterSet") or "")
+
+
+def encoding_of_texts(texts: Iterable[bytes], declared_charset: str) -> str:
+    """Tell how `texts`, as written, are encoded; see :func:`text_encoding`."""
     foreign = [raw for raw in texts if not raw.isascii() or b"\x1b" in raw]
     if not foreign:
         return "ascii"
-    declared = (_text(dataset, "SpecificCharacterSet") or "").split("\\")
+    declared = declared_charset.split("\\")
     utf8 = all(_decodes(raw, "utf-8") for raw in foreign)
     if declared in (["ISO_IR 192"], ["GB18030"], ["GBK"]):
         named = all(_decodes(raw, _WHOLE_CODES[declared[0]]) for raw in foreign)
@@ -151,7 +157,7 @@ def _raw_text(dataset: Dataset, tag: BaseTag) -> bytes:
         vr = element.VR or dictionary_VR(tag)
     except KeyError:  # a private element of an implicit VR dataset
         return b""
-    if vr not in _TEXT_VRS:
+    if vr not in TEXT_VRS:
         return b""
     value = getattr(element.value, "original_string", element.value)
     if isinstance(value, str):  # decoded already, or set by a program: it is what is declared

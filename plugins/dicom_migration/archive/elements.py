@@ -21,6 +21,11 @@ _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _SHORT_VRS = frozenset(
     b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split(),
 )
+_LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+# Indexed by "little endian".
+_EXPLICIT = (struct.Struct(">HH2sH"), struct.Struct("<HH2sH"))
+_IMPLICIT = (struct.Struct(">HHI"), struct.Struct("<HHI"))
+_LONG_BIG, _LONG_LITTLE = struct.Struct(">I"), struct.Struct("<I")
 
 
 class TruncatedDatasetError(ValueError):
@@ -107,6 +112,59 @@ def iter_elements(
         offset = following
     if offset < stop and any(data[offset:stop]):
         raise TruncatedDatasetError(0, offset)
+
+
+class HeaderElement(NamedTuple):
+    """A top-level element before the pixels; ``vr`` is b"" where it is not written."""
+
+    tag: int
+    vr: bytes
+    start: int
+    value: int
+    end: int
+
+
+def plain_elements(
+    data: Buffer, encoding: Encoding, start: int, stop_before: frozenset[int]
+) -> tuple[list[HeaderElement], int] | None:
+    """Return the elements up to the first one of `stop_before`, and where that one (or the end) is.
+
+    For well-formed datasets only, and fast. None means that something is out of the ordinary:
+    an unknown VR, an element that does not end, trailing bytes. Others then look closely.
+    """
+    end = len(data)
+    unpack = (_EXPLICIT if encoding.explicit else _IMPLICIT)[encoding.little].unpack_from
+    long_length = (_LONG_LITTLE if encoding.little else _LONG_BIG).unpack_from
+    found: list[HeaderElement] = []
+    offset, last = start, 0
+    vr = b""
+    while end - offset >= 8:
+        if encoding.explicit:
+            group, number, vr, length = unpack(data, offset)
+        else:
+            group, number, length = unpack(data, offset)
+        tag = group << 16 | number
+        if tag in stop_before:
+            return found, offset
+        value = offset + 8
+        if encoding.explicit and vr not in _SHORT_VRS:
+            if vr not in _LONG_VRS or end - offset < 12:
+                return None
+            (length,) = long_length(data, value)
+            value += 4
+        if length == UNDEFINED_LENGTH:
+            nested = IMPLICIT_LITTLE if vr == b"UN" else encoding
+            try:
+                following = _after_items(data, value, end, nested, tag, 0)
+            except TruncatedDatasetError:
+                return None
+        else:
+            following = value + length
+        if following > end or tag <= last:
+            return None
+        found.append(HeaderElement(tag, vr, offset, value, following))
+        offset, last = following, tag
+    return (found, offset) if offset == end else None
 
 
 def check_whole(data: Buffer, encoding: Encoding, start: int = 0, end: int | None = None) -> None:

@@ -22,7 +22,8 @@ class TransferPolicy(Policy):
     upload_threads
         Parallel uploads a task; retrieval goes on meanwhile.
     spool_memory_mib
-        An instance larger than this passes through a file instead of memory (MiB).
+        Memory for all instances in transit of one task (MiB); an instance that does not fit
+        into a quarter of it passes through a file.
     spool_folder
         Where such files are made; empty means the system's temporary folder.
     study_attempts
@@ -36,7 +37,7 @@ class TransferPolicy(Policy):
     studies_per_shard: int = Field(default=50, ge=1)
     max_shards: int = Field(default=1000, ge=1, le=1024)
     upload_threads: int = Field(default=4, ge=1, le=64)
-    spool_memory_mib: int = Field(default=32, ge=1)
+    spool_memory_mib: int = Field(default=128, ge=4)
     spool_folder: str = ""
     study_attempts: int = Field(default=2, ge=1, le=10)
     give_up_after_studies: int = Field(default=5, ge=1)

@@ -1,4 +1,4 @@
-"""One instance's way from received bytes to a stored object and its manifest row."""
+"""One instance's way from received bytes to what will be stored of it, and its manifest row."""
 
 from __future__ import annotations
 
@@ -6,59 +6,106 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from dicom_migration.archive import InstanceIdentity
-from dicom_migration.cloud import CloudStore
-from dicom_migration.datasets import (
-    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
-    deflate,
-    inflate,
-    read_header,
-)
+from dicom_migration.datasets import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, deflate, inflate
 from dicom_migration.errors import PermanentError, ReasonCode
-from dicom_migration.header_facts import read_header_facts
 from dicom_migration.manifest import ManifestRow
 from dicom_migration.transfer.correcting import Correction, correct_header
+from dicom_migration.transfer.hashing import ObjectHashes, hash_object, sha256_of
+from dicom_migration.transfer.header_reading import (
+    Facts,
+    HeaderReading,
+    read_closely,
+    read_quickly,
+)
 from dicom_migration.transfer.part10 import part10_header
 from dicom_migration.transfer.pixel_data import (
     PixelValue,
     locate_pixel_value,
     missing_pixel_bytes,
-    pixel_sha256,
 )
-from dicom_migration.transfer.splicing import ElementsApart
-from dicom_migration.transfer.spool import Spool
+from dicom_migration.transfer.spool import MemoryBudget, Spool
 from dicom_migration.uids import checked_uid
-
-Facts = dict[str, str | int | None]
-_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class PassSettings:
-    """What every instance of a study has in common."""
+    """What every instance of a study has in common.
+
+    Attributes
+    ----------
+    promised_instances
+        What the source's own database promised at discovery, None when it did not tell.
+    """
 
     study_instance_uid: str
     source: str
     storage_class: str
     corrections: tuple[Correction, ...]
-    spool_memory_bytes: int
     spool_folder: Path | None = None
-    #: What the source's own database promised at discovery, None when it did not tell.
     promised_instances: int | None = None
 
 
-def object_key(study: str, series: str, instance: str, content_sha256: str = "") -> str:
-    """Return the key of an instance's object; `content_sha256` tells apart what shares a UID."""
-    distinct = f".{content_sha256[:16]}" if content_sha256 else ""
-    return f"studies/{study}/{series}/{instance}{distinct}.dcm"
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """An instance that was judged, corrected where approved, and hashed; not yet stored.
+
+    Attributes
+    ----------
+    stored
+        The object to be stored, a Part 10 file; whoever keeps the instance closes it.
+    object_sha256
+        Of that object, hexadecimal.
+    """
+
+    identity: InstanceIdentity
+    series_instance_uid: str
+    stored: Spool
+    object_sha256: str
+    dataset_bytes: int
+    dataset_sha256: str
+    pixel_bytes: int | None
+    pixel_sha256: str
+    corrections: tuple[str, ...]
+    facts: Facts
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """SOP Instance UID."""
+        return self.identity.sop_instance_uid
+
+    def row(
+        self, settings: PassSettings, object_key: str, offset: int | None = None
+    ) -> ManifestRow:
+        """Return the manifest row of the instance, stored under `object_key` (from `offset` on)."""
+        return ManifestRow(
+            study_instance_uid=settings.study_instance_uid,
+            series_instance_uid=self.series_instance_uid,
+            sop_instance_uid=self.identity.sop_instance_uid,
+            sop_class_uid=self.identity.sop_class_uid,
+            transfer_syntax_uid=self.identity.transfer_syntax_uid,
+            dataset_bytes=self.dataset_bytes,
+            dataset_sha256=self.dataset_sha256,
+            object_bytes=self.stored.size,
+            object_sha256=self.object_sha256,
+            pixel_bytes=self.pixel_bytes,
+            pixel_sha256=self.pixel_sha256,
+            object_key=object_key,
+            offset=offset,
+            source=settings.source,
+            corrections=self.corrections,
+            facts=self.facts,
+        )
 
 
-def pass_instance(
-    store: CloudStore, identity: InstanceIdentity, received: Spool, settings: PassSettings
-) -> ManifestRow:
-    """Judge, correct where approved, store, and describe one received instance.
+def examine(
+    identity: InstanceIdentity, received: Spool, settings: PassSettings, budget: MemoryBudget
+) -> Examined:
+    """Judge one received instance, correct it where that is approved, and hash it.
+
+    `received` belongs to what is returned, or is closed when it was replaced; after an error it
+    is the caller's.
 
     Raises
     ------
@@ -66,99 +113,113 @@ def pass_instance(
         ``instance_truncated``, ``pixel_data_invalid``, ``header_unreadable``, ``uid_invalid``,
         ``instance_unexpected`` (of another study) or ``correction_failed``: a person decides.
     TransientError
-        The store is busy or away.
+        The disk is full.
     """
+    plain = _Plain(identity, received)
+    header = plain.header
     uid = identity.sop_instance_uid
-    plain, start = _plain_dataset(identity, received)
-    header = read_header(plain, identity.transfer_syntax_uid, sop_instance_uid=uid)
-    pixels_start = plain.tell()
-    end = plain.seek(0, io.SEEK_END)
-    pixels = locate_pixel_value(plain, pixels_start, end, identity.transfer_syntax_uid)
-    if pixels and (missing := missing_pixel_bytes(header, pixels)):
+    pixels = locate_pixel_value(plain.data, header.end, identity.transfer_syntax_uid)
+    if pixels and (missing := missing_pixel_bytes(header.facts, pixels)):
         raise PermanentError(
             f"Instance {uid} lacks {missing} bytes of pixel data by its own Rows and Columns.",
             reason=ReasonCode.PIXEL_DATA_INVALID,
             next_step="Restore the instance at the source from its backup, or exclude the study.",
         )
-    series = _checked_place(
-        header.get("StudyInstanceUID"),
-        header.get("SeriesInstanceUID"),
-        header.get("SOPInstanceUID"),
-        uid,
-        settings,
-    )
-    plain.seek(start)
-    head = plain.read(pixels_start - start)
-    ElementsApart(head, identity.transfer_syntax_uid)  # or it is truncated
-    facts = read_header_facts(header)
-    corrections = [
-        c for c in settings.corrections if c.applies_to(series, uid) and c.expects(facts)
+    series = _checked_place(header, uid, settings)
+    hashes = plain.hashes(pixels)
+    applied = [
+        c for c in settings.corrections if c.applies_to(series, uid) and c.expects(header.facts)
     ]
-    stored = received
-    if corrections:
-        stored, facts = _corrected(identity, head, plain, facts, corrections, settings)
-    try:
-        key = _store(store, stored, series, uid, settings)
-        return ManifestRow(
-            study_instance_uid=settings.study_instance_uid,
-            series_instance_uid=series,
-            sop_instance_uid=uid,
-            sop_class_uid=identity.sop_class_uid,
-            transfer_syntax_uid=identity.transfer_syntax_uid,
-            dataset_bytes=received.dataset_bytes,
-            dataset_sha256=received.dataset_sha256,
-            object_bytes=stored.size,
-            object_sha256=stored.object_sha256,
-            pixel_bytes=pixels.length if pixels else None,
-            pixel_sha256=_hash(plain, pixels),
-            object_key=key,
-            source=settings.source,
-            corrections=tuple(sorted(c.correction_id for c in corrections)),
-            facts=facts,
+    stored, object_sha256, facts = received, hashes.whole, header.facts
+    if applied:
+        stored, facts = _corrected(plain, applied, settings, budget)
+        received_bytes = received.dataset_bytes
+        received.close()
+        object_sha256 = hash_object(stored).whole
+    else:
+        received_bytes = received.dataset_bytes
+    return Examined(
+        identity=identity,
+        series_instance_uid=series,
+        stored=stored,
+        object_sha256=object_sha256,
+        dataset_bytes=received_bytes,
+        dataset_sha256=hashes.dataset,
+        pixel_bytes=pixels.length if pixels else None,
+        pixel_sha256=hashes.pixels,
+        corrections=tuple(sorted(c.correction_id for c in applied)),
+        facts=facts,
+    )
+
+
+class _Plain:
+    """A received dataset as it is without deflation, and its header.
+
+    Attributes
+    ----------
+    data, start
+        Bytes that hold the dataset from `start` to their end.
+    """
+
+    def __init__(self, identity: InstanceIdentity, received: Spool) -> None:
+        self.identity = identity
+        self.received = received
+        self.deflated = identity.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
+        view = received.contents()
+        self.data: bytes | memoryview = view
+        self.start = received.header_bytes
+        if self.deflated:
+            self.data, self.start = inflate(view[self.start :]), 0
+        syntax = identity.transfer_syntax_uid
+        self.header: HeaderReading = read_quickly(self.data, self.start, syntax) or read_closely(
+            io.BytesIO(self.data) if self.deflated else received.file(),
+            self.start,
+            syntax,
+            identity.sop_instance_uid,
         )
-    finally:
-        if stored is not received:
-            stored.close()
+
+    def head(self) -> bytes:
+        """Return the header's bytes."""
+        return bytes(self.data[self.start : self.header.end])
+
+    def hashes(self, pixels: PixelValue | None) -> ObjectHashes:
+        """Return the hashes of the object as received, and of the Pixel Data value."""
+        if not self.deflated:
+            return hash_object(self.received, pixels)
+        hashes = hash_object(self.received)
+        value = sha256_of(self.data, pixels) if pixels else ""
+        return ObjectHashes(hashes.whole, hashes.dataset, value)
 
 
 def _corrected(
-    identity: InstanceIdentity,
-    head: bytes,
-    plain: BinaryIO,
-    facts: Facts,
+    plain: _Plain,
     corrections: Sequence[Correction],
     settings: PassSettings,
+    budget: MemoryBudget,
 ) -> tuple[Spool, Facts]:
-    """Return the corrected object and its facts; `plain` stands where the header ends."""
-    syntax = identity.transfer_syntax_uid
-    corrected = correct_header(
-        head, syntax, str(facts["specific_character_set"] or ""), corrections
-    )
-    spool = Spool(part10_header(identity), settings.spool_memory_bytes, settings.spool_folder)
-    if syntax == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-        spool.write(deflate(corrected + plain.read()))
-    else:
-        spool.write(corrected)
-        while piece := plain.read(_PIECE):
-            spool.write(piece)
-    header = read_header(io.BytesIO(corrected), syntax, sop_instance_uid=identity.sop_instance_uid)
-    return spool, read_header_facts(header)
+    """Return the corrected object and its facts."""
+    syntax = plain.identity.transfer_syntax_uid
+    charset = str(plain.header.facts["specific_character_set"] or "")
+    corrected = correct_header(plain.head(), syntax, charset, corrections)
+    spool = Spool(part10_header(plain.identity), budget, settings.spool_folder)
+    try:
+        if plain.deflated:
+            spool.write(deflate(corrected + plain.data[plain.header.end :]))
+        else:
+            spool.write(corrected)
+            for piece in plain.received.pieces(plain.header.end):
+                spool.write(piece)
+        spool.seal()
+        header = read_closely(io.BytesIO(corrected), 0, syntax, plain.identity.sop_instance_uid)
+    except BaseException:
+        spool.close()
+        raise
+    return spool, header.facts
 
 
-def _plain_dataset(identity: InstanceIdentity, received: Spool) -> tuple[BinaryIO, int]:
-    """Return the dataset's bytes, inflated when deflated, positioned at the start; and where."""
-    file, start = received.file, received.header_bytes
-    file.seek(start)
-    if identity.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-        return io.BytesIO(inflate(file.read())), 0
-    return file, start
-
-
-def _checked_place(
-    study: object, series: object, instance: object, uid: str, settings: PassSettings
-) -> str:
+def _checked_place(header: HeaderReading, uid: str, settings: PassSettings) -> str:
     """Return the Series Instance UID after checking that the header is of this instance."""
-    found_study = checked_uid(study or "", "Study Instance UID")
+    found_study = checked_uid(header.study_instance_uid, "Study Instance UID")
     if found_study != settings.study_instance_uid:
         raise PermanentError(
             f"Instance {uid} came with study {settings.study_instance_uid} but its header names "
@@ -166,41 +227,10 @@ def _checked_place(
             reason=ReasonCode.INSTANCE_UNEXPECTED,
             next_step="Reconcile the study at the source (its database and headers disagree).",
         )
-    if (found := checked_uid(instance or "", "SOP Instance UID")) != uid:
+    if (found := checked_uid(header.sop_instance_uid, "SOP Instance UID")) != uid:
         raise PermanentError(
             f"Instance {uid} has another SOP Instance UID, {found}, in its header.",
             reason=ReasonCode.INSTANCE_UNEXPECTED,
             next_step="Reconcile the instance at the source (its database and header disagree).",
         )
-    return checked_uid(series or "", "Series Instance UID")
-
-
-def _store(store: CloudStore, stored: Spool, series: str, uid: str, settings: PassSettings) -> str:
-    """Create the object; where other bytes hold the key, under a key of its own."""
-    study, digest = settings.study_instance_uid, stored.object_sha256
-    key = object_key(study, series, uid)
-    for candidate in (key, object_key(study, series, uid, digest)):
-        stored.file.seek(0)
-        try:
-            store.put(
-                candidate,
-                stored.file,
-                size=stored.size,
-                sha256=digest,
-                storage_class=settings.storage_class,
-                content_type="application/dicom",
-            )
-        except PermanentError as error:
-            if error.reason is not ReasonCode.INSTANCE_CONFLICT:
-                raise
-        else:
-            return candidate
-    raise PermanentError(
-        f"Instance {uid}: the key made of its own hash holds other bytes.",
-        reason=ReasonCode.INSTANCE_CONFLICT,
-        next_step="Somebody wrote into the target's prefix; compare the object with its name.",
-    )
-
-
-def _hash(file: BinaryIO, pixels: PixelValue | None) -> str:
-    return pixel_sha256(file, pixels) if pixels else ""
+    return checked_uid(header.series_instance_uid, "Series Instance UID")

@@ -75,7 +75,10 @@ def transfer_shard(
     left: dict[str, MigrationError] = {}
     next_line = started + PROGRESS_SECONDS
     with ThreadPoolExecutor(policy.upload_threads, thread_name_prefix="upload") as uploads:
-        transfer = StudyTransfer(archive, store, ledger, chain, uploads, policy.upload_threads)
+        memory = policy.spool_memory_mib * MIB
+        transfer = StudyTransfer(
+            archive, store, ledger, chain, uploads, policy.upload_threads, memory
+        )
         for settings in studies:
             if not may_go_on():
                 break
@@ -176,7 +179,6 @@ def _studies_left(
             source=source,
             storage_class=row.storage_class or "STANDARD",
             corrections=corrections.get(row.study_instance_uid, ()),
-            spool_memory_bytes=policy.spool_memory_mib * MIB,
             spool_folder=Path(policy.spool_folder) if policy.spool_folder else None,
             promised_instances=row.number_of_instances,
         )

@@ -7,7 +7,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from dicom_migration.archive import InstanceIdentity
-from dicom_migration.cloud import CloudStore
 from dicom_migration.errors import (
     CONCERNS_EVERYBODY,
     MigrationError,
@@ -16,9 +15,10 @@ from dicom_migration.errors import (
     TransientError,
 )
 from dicom_migration.manifest import ManifestRow
-from dicom_migration.transfer.instance_pass import PassSettings, pass_instance
+from dicom_migration.transfer.instance_pass import Examined, PassSettings, examine
+from dicom_migration.transfer.layouts import Layout
 from dicom_migration.transfer.part10 import part10_header
-from dicom_migration.transfer.spool import Spool
+from dicom_migration.transfer.spool import MemoryBudget, Spool
 from dicom_migration.uids import checked_uid
 
 
@@ -40,15 +40,21 @@ class StudySink:
     """
 
     def __init__(
-        self, store: CloudStore, uploads: ThreadPoolExecutor, threads: int, settings: PassSettings
+        self,
+        layout: Layout,
+        uploads: ThreadPoolExecutor,
+        threads: int,
+        settings: PassSettings,
+        budget: MemoryBudget,
     ) -> None:
         self.rows: list[ManifestRow] = []
         self.refused: list[RefusedInstance] = []
         self.received = 0
         self.bytes_received = 0
-        self._store = store
+        self._layout = layout
         self._uploads = uploads
         self._settings = settings
+        self._budget = budget
         self._slots = threading.BoundedSemaphore(2 * threads)
         self._pending: list[Future[None]] = []
         self._lock = threading.Lock()
@@ -73,25 +79,35 @@ class StudySink:
         MigrationError
             The target's trouble: the study is to be tried again, or the target set right.
         """
-        self.drain()
+        self._drain()
         if self._trouble is not None:
             raise self._trouble
+        self.rows.extend(self._layout.finish())
         self._refuse_conflicts()
 
-    def drain(self) -> None:
-        """Wait for what is under way, whatever becomes of it."""
+    def abandon(self) -> None:
+        """Wait for what is under way, whatever becomes of it, and forget the rest."""
+        self._drain()
+        self._layout.discard()
+
+    def _drain(self) -> None:
         pending, self._pending = self._pending, []
         for future in pending:
             future.result()
 
     def new_spool(self, identity: InstanceIdentity) -> Spool:
         """Return an empty spool that begins with the Part 10 header."""
-        return Spool(
-            part10_header(identity), self._settings.spool_memory_bytes, self._settings.spool_folder
-        )
+        return Spool(part10_header(identity), self._budget, self._settings.spool_folder)
 
     def accept(self, identity: InstanceIdentity, spool: Spool) -> None:
-        """Take a complete instance; blocks while too many wait for the target."""
+        """Take a complete instance; blocks while too many wait for the target.
+
+        Raises
+        ------
+        TransientError
+            The disk is full.
+        """
+        spool.seal()
         self.received += 1
         self.bytes_received += spool.dataset_bytes
         self._slots.acquire()
@@ -99,10 +115,9 @@ class StudySink:
 
     def _pass(self, identity: InstanceIdentity, spool: Spool) -> None:
         try:
-            with spool:
-                row = pass_instance(self._store, identity, spool, self._settings)
+            rows = self._layout.keep(self._examined(identity, spool))
             with self._lock:
-                self.rows.append(row)
+                self.rows.extend(rows)
         except TransientError as error:
             self._trouble = error
         except PermanentError as error:
@@ -119,6 +134,13 @@ class StudySink:
             )
         finally:
             self._slots.release()
+
+    def _examined(self, identity: InstanceIdentity, spool: Spool) -> Examined:
+        try:
+            return examine(identity, spool, self._settings, self._budget)
+        except BaseException:
+            spool.close()
+            raise
 
     def _refuse(self, uid: str, reason: ReasonCode, detail: str, next_step: str) -> None:
         with self._lock:

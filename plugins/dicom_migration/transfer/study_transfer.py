@@ -31,6 +31,8 @@ from dicom_migration.ledger import (
 )
 from dicom_migration.manifest import encode_manifest, manifest_key
 from dicom_migration.transfer.instance_pass import PassSettings
+from dicom_migration.transfer.layouts import InstanceLayout
+from dicom_migration.transfer.spool import MemoryBudget
 from dicom_migration.transfer.study_faults import PHASE, faults, study_note
 from dicom_migration.transfer.study_sink import StudySink
 
@@ -73,6 +75,7 @@ class StudyTransfer:
         chain: EventChain,
         uploads: ThreadPoolExecutor,
         upload_threads: int,
+        memory_bytes: int,
     ) -> None:
         self._archive = archive
         self._store = store
@@ -80,6 +83,7 @@ class StudyTransfer:
         self._chain = chain
         self._uploads = uploads
         self._threads = upload_threads
+        self._budget = MemoryBudget(memory_bytes)
 
     def run(self, settings: PassSettings, wave_id: str) -> StudyResult:
         """Transfer one study; a fault of the study itself quarantines it and is no error here.
@@ -93,13 +97,14 @@ class StudyTransfer:
         """
         uid = settings.study_instance_uid
         attempt = self._begin(uid, wave_id)
-        sink = StudySink(self._store, self._uploads, self._threads, settings)
+        layout = InstanceLayout(self._store, settings)
+        sink = StudySink(layout, self._uploads, self._threads, settings, self._budget)
         try:
             receipt = self._receive(settings, sink)
             if not receipt.notes:
                 return self._commit(attempt, settings, sink, receipt)
         except MigrationError as error:
-            sink.drain()
+            sink.abandon()
             self._end_attempt(attempt, "failed", error.reason, sink)
             if not isinstance(error, PermanentError) or error.reason in CONCERNS_EVERYBODY:
                 raise
