@@ -18,12 +18,18 @@ from dicom_migration.archive.records import (
     FAILED_SOP_INSTANCE_UID_LIST,
     MODALITIES_IN_STUDY,
     PATIENT_NAME,
+    SOP_CLASSES_IN_STUDY,
     SPECIFIC_CHARACTER_SET,
 )
 from dicom_migration.archive.text_values import decode_ascii, decode_text
 
 _MULTI_VALUED = frozenset(
-    {SPECIFIC_CHARACTER_SET, MODALITIES_IN_STUDY, FAILED_SOP_INSTANCE_UID_LIST}
+    {
+        SPECIFIC_CHARACTER_SET,
+        MODALITIES_IN_STUDY,
+        SOP_CLASSES_IN_STUDY,
+        FAILED_SOP_INSTANCE_UID_LIST,
+    }
 )
 
 
@@ -68,5 +74,5 @@ def decode_attributes(raw: dict[int, bytes]) -> dict[int, tuple[str, ...]]:
 
 def _values(tag: int, raw: bytes, character_sets: tuple[str, ...]) -> tuple[str, ...]:
     if tag in _MULTI_VALUED:
-        return tuple(part.strip() for part in decode_ascii(raw).split("\\"))
+        return tuple(part.strip("\0 ") for part in decode_ascii(raw).split("\\"))
     return (decode_text(raw, character_sets, person_name=tag == PATIENT_NAME),)

@@ -19,7 +19,7 @@ from dicom_migration.archive.dimse_remainder import retrieve_remainder
 from dicom_migration.archive.dimse_retrieve import RetrieveTarget
 from dicom_migration.archive.dimse_settings import DimseSettings, TlsSettings
 from dicom_migration.archive.instance_receiver import InstanceReceiver
-from dicom_migration.archive.presentation_contexts import likely_sop_classes
+from dicom_migration.archive.presentation_contexts import batches, likely_sop_classes
 from dicom_migration.archive.protocol import (
     ArchiveCheck,
     InstanceRecord,
@@ -96,19 +96,7 @@ class DimseArchive:
 
         (Relational queries are an extension that has to be negotiated, PS3.4 section C.5.)
         """
-        if series_instance_uid is None:
-            series = {record.series_instance_uid for record in self.find_series(study_instance_uid)}
-        else:
-            series = {series_instance_uid}
-        nameless = 0
-        for uid in sorted(series):
-            for answer in self._queries.find(dimse_query.instance_keys(study_instance_uid, uid)):
-                record = records.instance_record(answer, study_instance_uid, uid)
-                if record.sop_instance_uid:
-                    yield record
-                else:
-                    nameless += 1
-        self._report_nameless(nameless, "instances")
+        yield from self._instances(study_instance_uid, series_instance_uid)
 
     def retrieve_study(
         self,
@@ -142,15 +130,40 @@ class DimseArchive:
         """Close."""
         self.close()
 
+    def _instances(
+        self,
+        study_instance_uid: str,
+        series_instance_uid: str | None = None,
+        *,
+        uids_only: bool = False,
+    ) -> Iterator[InstanceRecord]:
+        if series_instance_uid is None:
+            series = {record.series_instance_uid for record in self.find_series(study_instance_uid)}
+        else:
+            series = {series_instance_uid}
+        nameless = 0
+        for uid in sorted(series):
+            keys = dimse_query.instance_keys(study_instance_uid, uid, uids_only=uids_only)
+            for answer in self._queries.find(keys):
+                record = records.instance_record(answer, study_instance_uid, uid)
+                if record.sop_instance_uid:
+                    yield record
+                else:
+                    nameless += 1
+        self._report_nameless(nameless, "instances")
+
     def _retrieve(
         self, target: RetrieveTarget, sink: InstanceSink, expected: tuple[InstanceRecord, ...]
     ) -> RetrieveOutcome:
         target.keys()  # a malformed UID is refused before it is used
         by_get = self.settings.retrieve_method == "C-GET"
+        classes = self._told_sop_classes(target) if by_get and not expected else ()
+        if not expected and not classes:
+            listed = self._instances(target.study_instance_uid, uids_only=not by_get)
+            expected = tuple(listed)
+        if by_get and not classes:
+            classes = self._sop_classes(target, expected)
         receiver = self._receiver(sink, expected)
-        if by_get and not expected:
-            expected = tuple(self.find_instances(target.study_instance_uid))
-        classes = self._sop_classes(target, expected) if by_get else ()
         self._queries.close()
 
         def retrieve(part: RetrieveTarget) -> None:
@@ -175,7 +188,7 @@ class DimseArchive:
         if self.settings.retrieve_method == "C-GET":
             return InstanceReceiver(sink)
         # Other senders may know our landing: what was not asked for is not let in.
-        return InstanceReceiver(sink, frozenset(r.sop_instance_uid for r in expected) or None)
+        return InstanceReceiver(sink, frozenset(r.sop_instance_uid for r in expected))
 
     def _explained(self, error: MigrationError, target: RetrieveTarget) -> MigrationError:
         """Say that a study is gone, where the source only says that it failed."""
@@ -193,6 +206,19 @@ class DimseArchive:
             next_step="Query the source again: the study was deleted, moved or merged.",
             study_instance_uid=target.study_instance_uid,
         )
+
+    def _told_sop_classes(self, target: RetrieveTarget) -> tuple[str, ...]:
+        """Return the study's SOP classes where the source tells them in one answer.
+
+        The key is optional, and much cheaper than a list of instances with their classes.
+        """
+        tag = records.SOP_CLASSES_IN_STUDY
+        answers = list(self._queries.find(dimse_query.sop_class_keys(target.study_instance_uid)))
+        told = tuple(uid for answer in answers for uid in answer.get(tag, ()))
+        classes = tuple(dict.fromkeys(told))
+        if not all(map(is_valid_uid, classes)) or len(list(batches(classes))) != 1:
+            return ()  # what needs several associations is asked for by instance
+        return classes
 
     def _sop_classes(
         self, target: RetrieveTarget, expected: tuple[InstanceRecord, ...]

@@ -39,6 +39,13 @@ def study_keys(query: StudyQuery, study_instance_uid: str = "") -> dict[int, str
     return keys
 
 
+def sop_class_keys(study_instance_uid: str) -> dict[int, str]:
+    """Return the identifier that asks for the SOP Classes in Study (0008,0062)."""
+    keys = _keys("STUDY", (records.SOP_CLASSES_IN_STUDY,))
+    keys[records.STUDY_INSTANCE_UID] = checked_uid(study_instance_uid, "Study Instance UID")
+    return keys
+
+
 def series_keys(study_instance_uid: str) -> dict[int, str]:
     """Return the identifier for the series of a study."""
     keys = _keys("SERIES", records.SERIES_KEYS)
@@ -46,9 +53,16 @@ def series_keys(study_instance_uid: str) -> dict[int, str]:
     return keys
 
 
-def instance_keys(study_instance_uid: str, series_instance_uid: str) -> dict[int, str]:
-    """Return the identifier for the instances of a series."""
-    keys = _keys("IMAGE", records.INSTANCE_KEYS)
+def instance_keys(
+    study_instance_uid: str, series_instance_uid: str, *, uids_only: bool = False
+) -> dict[int, str]:
+    """Return the identifier for the instances of a series.
+
+    With `uids_only` nothing else is asked for: the SOP Class UID alone makes some sources open
+    every file, which takes longer than to send it.
+    """
+    tags = (records.SOP_INSTANCE_UID,) if uids_only else records.INSTANCE_KEYS
+    keys = _keys("IMAGE", tags)
     keys[records.STUDY_INSTANCE_UID] = checked_uid(study_instance_uid, "Study Instance UID")
     keys[records.SERIES_INSTANCE_UID] = checked_uid(series_instance_uid, "Series Instance UID")
     return keys

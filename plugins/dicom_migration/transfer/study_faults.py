@@ -15,16 +15,21 @@ PHASE = "transfer"
 
 def faults(
     settings: PassSettings,
-    expected: Sequence[InstanceRecord],
+    expected: Sequence[InstanceRecord] | None,
     outcome: RetrieveOutcome,
     sink: StudySink,
 ) -> list[ExceptionNote]:
-    """Return a note for everything that is not as the source promised; none: the study is whole."""
+    """Return a note for everything that is not as the source promised; none: the study is whole.
+
+    `expected` is what the source lists, None when its count was met and nothing was listed.
+    """
     uid = settings.study_instance_uid
-    listed = {instance.sop_instance_uid for instance in expected}
     notes = [
         study_note(uid, r.sop_instance_uid, r.reason, r.detail, r.next_step) for r in sink.refused
     ]
+    if expected is None:
+        return notes
+    listed = {instance.sop_instance_uid for instance in expected}
     notes.extend(_missing(uid, expected, outcome, sink))
     stored = {row.sop_instance_uid for row in sink.rows}
     unlisted = stored | {f.sop_instance_uid for f in outcome.failures if f.sop_instance_uid}

@@ -16,7 +16,7 @@ from tests.benchmarks.transfer.data import DataSet, write
 from tests.benchmarks.transfer.rclone_server import RcloneS3
 
 PEER_AET = "PEER"
-MEMORY = Path("/dev/shm")  # noqa: S108 - the machine's file system in memory
+MEMORY = Path("/dev/shm")
 _runs = itertools.count(1)
 
 

@@ -124,6 +124,7 @@ def fresh_ledger(url: str, data: DataSet, shards: int) -> None:
                     {
                         "study_instance_uid": uid,
                         "state": "cleansed",
+                        "number_of_instances": data.instances,
                         "wave_id": WAVE,
                         "first_seen_at": NOW,
                         "last_seen_at": NOW,

@@ -23,6 +23,7 @@ from dicom_migration.archive.dimse_settings import DimseSettings
 from dicom_migration.cloud.s3 import S3Store
 from dicom_migration.cloud.s3_settings import S3Settings, create_client
 from dicom_migration.ledger import Ledger
+from dicom_migration.manifest import encode_manifest
 from dicom_migration.policies.transfer import TransferPolicy
 from dicom_migration.transfer.shard_transfer import transfer_shard
 from dicom_migration.transfer.shards import Shard
@@ -45,6 +46,7 @@ def main() -> None:
         source(task) as archive,
         S3Store(client, "bucket", task["prefix"], settings) as store,
     ):
+        encode_manifest([])  # Arrow imports pandas at its first use
         print("ready", flush=True)
         sys.stdin.readline()
         cpu = time.process_time()

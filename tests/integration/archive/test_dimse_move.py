@@ -13,13 +13,16 @@ import pytest
 from dicom_migration.archive import InstanceRecord
 from dicom_migration.archive.dimse import DimseArchive, DimseSettings
 from dicom_migration.archive.dimse_association import Association
+from dicom_migration.archive.dimse_identifier import encode_identifier
 from dicom_migration.archive.dimse_landing import Landing
 from dicom_migration.archive.instance_receiver import InstanceReceiver
+from dicom_migration.archive.records import SERIES_INSTANCE_UID, SOP_INSTANCE_UID
 from dicom_migration.errors import PermanentError, ReasonCode, TransientError
 from include.peers.process import free_port
 from tests.integration.archive.recording_sink import RecordingSink
 from tests.integration.archive.scripted_source import (
     CT,
+    EXPLICIT,
     ScriptedSource,
     answer,
     echo,
@@ -65,6 +68,33 @@ def test_instances_that_come_after_the_final_response_are_waited_for() -> None:
     assert time.monotonic() - began < 2.5, "it does not wait longer than it must"
 
 
+def answer_queries(association: Association) -> None:
+    """List the one series and its instances."""
+    for rows in ([{SERIES_INSTANCE_UID: SERIES}], [{SOP_INSTANCE_UID: uid} for uid in UIDS]):
+        request = take_request(association)
+        for row in rows:
+            dataset = encode_identifier(row, EXPLICIT)
+            answer(association, request, 0xFF00, dataset=dataset)
+        answer(association, request, 0x0000)
+
+
+def test_a_whole_study_lets_in_what_the_source_lists_and_no_more() -> None:
+    landing_port = free_port()
+    statuses: list[int] = []
+
+    def send_more(association: Association) -> None:
+        request = take_request(association)
+        statuses.extend(send(landing_port, "1.9.9", *UIDS))
+        answer(association, request, 0x0000, completed=3, failed=0)
+
+    sink = RecordingSink()
+    with ScriptedSource(answer_queries, send_more) as peer:
+        archive = DimseArchive(settings(peer, landing_port=landing_port))
+        outcome = archive.retrieve_study(STUDY, sink)
+    assert statuses == [REFUSED, 0x0000, 0x0000]
+    assert outcome.delivered == sink.opened == UIDS
+
+
 def test_without_expectation_the_counters_say_when_all_is_in() -> None:
     landing_port = free_port()
 
@@ -73,7 +103,7 @@ def test_without_expectation_the_counters_say_when_all_is_in() -> None:
         time.sleep(0.3)
         send(landing_port, *UIDS)
 
-    with ScriptedSource(answer_first) as peer:
+    with ScriptedSource(answer_queries, answer_first) as peer:
         archive = DimseArchive(settings(peer, landing_port=landing_port, move_quiet_s=3))
         began = time.monotonic()
         outcome = archive.retrieve_study(STUDY, RecordingSink())
