@@ -11,6 +11,8 @@ class ManifestRow:
 
     Attributes
     ----------
+    transfer_syntax_uid
+        Of the dataset as received.
     dataset_bytes, object_bytes
         Bytes received (dataset without group 0002) and bytes stored (Part 10 file).
     dataset_sha256
@@ -18,13 +20,20 @@ class ManifestRow:
     object_sha256
         Of the bytes stored: the object's, or of its range in a packed object.
     pixel_sha256
-        Of the value of Pixel Data (7FE0,0010) as encoded, "" when there is none.
+        Of the value of Pixel Data (7FE0,0010) as stored, "" when there is none.
     pixel_bytes
         Length of that value in bytes, None when there is none.
     object_key, offset
         Where it is; `offset` is None when the object holds this instance alone.
     corrections
         Ids of the corrections applied in flight, empty when the dataset is stored unchanged.
+    recompression
+        What the transfer's policy made of it: "" (off), ``recompressed``, or why it was not.
+    stored_transfer_syntax_uid
+        Of the dataset as stored when it was recompressed, else "".
+    source_pixel_sha256
+        When it was recompressed: of the native frames as received (little endian, one after the
+        other, no pad byte), which decoding the object gives back. Else "".
     facts
         The attributes that completeness is judged on, of the dataset as stored
         (:mod:`dicom_migration.header_facts`).
@@ -45,4 +54,12 @@ class ManifestRow:
     source: str
     offset: int | None = None
     corrections: tuple[str, ...] = ()
+    recompression: str = ""
+    stored_transfer_syntax_uid: str = ""
+    source_pixel_sha256: str = ""
     facts: dict[str, str | int | None] = field(default_factory=dict)
+
+    @property
+    def object_transfer_syntax_uid(self) -> str:
+        """Transfer syntax of the dataset as stored."""
+        return self.stored_transfer_syntax_uid or self.transfer_syntax_uid

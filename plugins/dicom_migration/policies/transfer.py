@@ -10,6 +10,27 @@ from pydantic import Field
 from dicom_migration.policies.loading import Policy, include_dir, load_policy
 
 
+class Recompression(Policy):
+    """Whether uncompressed instances are stored losslessly compressed.
+
+    Attributes
+    ----------
+    target
+        ``none``; ``jpeg-ls`` (JPEG-LS lossless) or ``jpeg-2000`` (JPEG 2000 lossless only).
+    minimum_saving_percent
+        A new object that saves less than this of the whole object is not taken.
+    modalities
+        Modality (0008,0060) values that are recompressed; empty means all.
+    minimum_kib
+        Smaller objects stay as they are (KiB).
+    """
+
+    target: Literal["none", "jpeg-ls", "jpeg-2000"] = "none"
+    minimum_saving_percent: int = Field(default=10, ge=0, le=99)
+    modalities: tuple[str, ...] = ()
+    minimum_kib: int = Field(default=64, ge=0)
+
+
 class TransferPolicy(Policy):
     """Sizes and bounds of the transfer.
 
@@ -31,6 +52,8 @@ class TransferPolicy(Policy):
     give_up_after_studies
         A task ends early when this many studies in a row failed for passing reasons:
         the source or the target is down, and the retry comes with a pause.
+    recompression
+        Lossless compression of what comes uncompressed; off by default.
     """
 
     layout: Literal["instance"] = "instance"
@@ -41,6 +64,7 @@ class TransferPolicy(Policy):
     spool_folder: str = ""
     study_attempts: int = Field(default=2, ge=1, le=10)
     give_up_after_studies: int = Field(default=5, ge=1)
+    recompression: Recompression = Recompression()
 
 
 def load_transfer_policy(path: Path | None = None) -> TransferPolicy:

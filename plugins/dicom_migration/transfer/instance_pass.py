@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dicom_migration.archive import InstanceIdentity
 from dicom_migration.datasets import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, deflate, inflate
 from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.manifest import ManifestRow
+from dicom_migration.policies.transfer import Recompression
 from dicom_migration.transfer.correcting import Correction, correct_header
 from dicom_migration.transfer.hashing import ObjectHashes, hash_object, sha256_of
 from dicom_migration.transfer.header_reading import (
@@ -25,6 +26,7 @@ from dicom_migration.transfer.pixel_data import (
     locate_pixel_value,
     missing_pixel_bytes,
 )
+from dicom_migration.transfer.recompressing import recompress
 from dicom_migration.transfer.spool import MemoryBudget, Spool
 from dicom_migration.uids import checked_uid
 
@@ -45,6 +47,7 @@ class PassSettings:
     corrections: tuple[Correction, ...]
     spool_folder: Path | None = None
     promised_instances: int | None = None
+    recompression: Recompression = field(default_factory=Recompression)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class Examined:
         The object to be stored, a Part 10 file; whoever keeps the instance closes it.
     object_sha256
         Of that object, hexadecimal.
+    recompression, stored_transfer_syntax_uid, source_pixel_sha256
+        As the manifest has them.
     """
 
     identity: InstanceIdentity
@@ -69,6 +74,9 @@ class Examined:
     pixel_sha256: str
     corrections: tuple[str, ...]
     facts: Facts
+    recompression: str = ""
+    stored_transfer_syntax_uid: str = ""
+    source_pixel_sha256: str = ""
 
     @property
     def sop_instance_uid(self) -> str:
@@ -95,6 +103,9 @@ class Examined:
             offset=offset,
             source=settings.source,
             corrections=self.corrections,
+            recompression=self.recompression,
+            stored_transfer_syntax_uid=self.stored_transfer_syntax_uid,
+            source_pixel_sha256=self.source_pixel_sha256,
             facts=self.facts,
         )
 
@@ -138,7 +149,7 @@ def examine(
         object_sha256 = hash_object(stored).whole
     else:
         received_bytes = received.dataset_bytes
-    return Examined(
+    examined = Examined(
         identity=identity,
         series_instance_uid=series,
         stored=stored,
@@ -150,6 +161,7 @@ def examine(
         corrections=tuple(sorted(c.correction_id for c in applied)),
         facts=facts,
     )
+    return _recompressed(examined, settings, budget)
 
 
 class _Plain:
@@ -215,6 +227,33 @@ def _corrected(
         spool.close()
         raise
     return spool, header.facts
+
+
+def _recompressed(examined: Examined, settings: PassSettings, budget: MemoryBudget) -> Examined:
+    """Return the instance with a smaller object where the policy and the proof allow one."""
+    try:
+        outcome, smaller = recompress(
+            examined.identity,
+            examined.stored,
+            settings.recompression,
+            lambda head: Spool(head, budget, settings.spool_folder),
+        )
+    except BaseException:
+        examined.stored.close()
+        raise
+    if smaller is None:
+        return replace(examined, recompression=outcome.value)
+    examined.stored.close()
+    return replace(
+        examined,
+        stored=smaller.stored,
+        object_sha256=smaller.hashes.whole,
+        pixel_bytes=smaller.pixel_bytes,
+        pixel_sha256=smaller.hashes.pixels,
+        recompression=outcome.value,
+        stored_transfer_syntax_uid=smaller.transfer_syntax_uid,
+        source_pixel_sha256=smaller.source_pixel_sha256,
+    )
 
 
 def _checked_place(header: HeaderReading, uid: str, settings: PassSettings) -> str:

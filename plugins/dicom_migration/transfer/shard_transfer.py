@@ -180,6 +180,7 @@ def _studies_left(
             storage_class=row.storage_class or "STANDARD",
             corrections=corrections.get(row.study_instance_uid, ()),
             spool_folder=Path(policy.spool_folder) if policy.spool_folder else None,
+            recompression=policy.recompression,
             promised_instances=row.number_of_instances,
         )
         for row in rows
@@ -208,6 +209,9 @@ def _summary(
     seconds: float,
 ) -> dict[str, int | float]:
     states = Counter(result.state.value for result in results)
+    recompression: Counter[str] = Counter()
+    for result in results:
+        recompression.update(result.recompression)
     return {
         "studies": len(results) + len(left),
         "transferred": states["transferred"],
@@ -217,6 +221,7 @@ def _summary(
         "bytes_received": sum(result.bytes_received for result in results),
         "bytes_stored": sum(result.bytes_stored for result in results),
         "seconds": round(seconds, 3),
+        **{f"recompression.{name}": count for name, count in sorted(recompression.items())},
     }
 
 

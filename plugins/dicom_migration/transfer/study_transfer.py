@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import func, insert, select, update
@@ -58,6 +59,8 @@ class StudyResult:
     bytes_received: int
     bytes_stored: int
     reason: ReasonCode | None = None
+    #: Instances by what recompression made of them; empty when it is off.
+    recompression: Mapping[str, int] = field(default_factory=dict)
 
 
 class StudyTransfer:
@@ -223,7 +226,14 @@ class StudyTransfer:
                 resolved_by="transfer",
                 resolution="a later attempt transferred the study",
             )
-        return StudyResult(uid, StudyState.TRANSFERRED, len(sink.rows), received, stored)
+        return StudyResult(
+            study_instance_uid=uid,
+            state=StudyState.TRANSFERRED,
+            instances=len(sink.rows),
+            bytes_received=received,
+            bytes_stored=stored,
+            recompression=Counter(row.recompression for row in sink.rows if row.recompression),
+        )
 
     def _store_manifest(self, uid: str, data: bytes, digest: str, attempt: int) -> str:
         """Create the manifest; where its key holds other bytes, it was damaged: under a new key."""

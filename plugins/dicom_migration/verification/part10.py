@@ -43,6 +43,8 @@ class StoredInstance:
         Why the object is not a Part 10 file, "" when it is.
     dataset_sha256
         Of everything after group 0002.
+    transfer_syntax_uid
+        As the file meta information says; "" when the header cannot be parsed.
     sop_instance_uid, series_instance_uid, study_instance_uid
         As the dataset says; "" when the header cannot be parsed.
     pixel_bytes
@@ -56,6 +58,7 @@ class StoredInstance:
     object_sha256: str
     problem: str = ""
     dataset_sha256: str = ""
+    transfer_syntax_uid: str = ""
     sop_instance_uid: str = ""
     series_instance_uid: str = ""
     study_instance_uid: str = ""
@@ -141,6 +144,7 @@ def _with_header(file: IO[bytes], start: int, found: StoredInstance, syntax: str
     )
     found = replace(
         found,
+        transfer_syntax_uid=syntax,
         sop_instance_uid=_uid(dataset, "SOPInstanceUID"),
         series_instance_uid=_uid(dataset, "SeriesInstanceUID"),
         study_instance_uid=_uid(dataset, "StudyInstanceUID"),

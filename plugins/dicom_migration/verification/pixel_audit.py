@@ -229,7 +229,7 @@ def _compare(
 def _cloud_pixels(store: CloudStore, row: ManifestRow) -> np.ndarray | None:
     stored = store.read(row.object_key)
     start = 144 + int.from_bytes(stored[140:144], "little")  # after group 0002 (PS3.10 7.1)
-    return _decode(stored[start:], row.transfer_syntax_uid)
+    return _decode(stored[start:], row.object_transfer_syntax_uid)
 
 
 def _delivered(archive: ImageArchive, row: ManifestRow) -> tuple[bytes, str]:

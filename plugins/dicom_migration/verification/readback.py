@@ -76,10 +76,12 @@ def compare_instance(row: ManifestRow, stored: StoredInstance) -> list[Finding]:
         return [about(row, ReasonCode.OBJECT_CORRUPT, _how_corrupt(row, stored))]
     if stored.problem:
         return [about(row, ReasonCode.OBJECT_CORRUPT, f"As transferred, {stored.problem}.")]
-    if not row.corrections and stored.dataset_sha256 != row.dataset_sha256:
+    if _as_received(row) and stored.dataset_sha256 != row.dataset_sha256:
         return [about(row, ReasonCode.OBJECT_CORRUPT, "The dataset is not the one received.")]
+    if stored.parsed and stored.transfer_syntax_uid != row.object_transfer_syntax_uid:
+        return [about(row, ReasonCode.OBJECT_CORRUPT, "It is in another transfer syntax.")]
     if stored.parsed and not _same_pixels(row, stored):
-        return [about(row, ReasonCode.OBJECT_CORRUPT, "Pixel Data is not what was received.")]
+        return [about(row, ReasonCode.OBJECT_CORRUPT, "Pixel Data is not what was stored.")]
     return _identity(row, stored)
 
 
@@ -115,6 +117,10 @@ def _how_corrupt(row: ManifestRow, stored: StoredInstance) -> str:
     if stored.size != row.object_bytes:
         return f"The object has {stored.size} bytes, the manifest says {row.object_bytes}."
     return "The bytes changed: SHA-256 differs from the manifest's."
+
+
+def _as_received(row: ManifestRow) -> bool:
+    return not (row.corrections or row.stored_transfer_syntax_uid)
 
 
 def _same_pixels(row: ManifestRow, stored: StoredInstance) -> bool:

@@ -1,6 +1,8 @@
 import hashlib
+import io
 import random
 
+import pyarrow.parquet as pq
 import pytest
 
 from dicom_migration.errors import PermanentError, ReasonCode
@@ -57,6 +59,16 @@ def test_manifests_of_a_wave_become_one_table() -> None:
     tables = [decode_table(encode_manifest([row(number)])[0]) for number in range(3)]
     assert compact(tables).num_rows == 3
     assert compact([]).num_rows == 0
+
+
+def test_a_manifest_of_the_first_version_reads_as_not_recompressed() -> None:
+    table = decode_table(encode_manifest([row(1), row(2)])[0])
+    added = ["recompression", "stored_transfer_syntax_uid", "source_pixel_sha256"]
+    old = table.drop_columns(added).replace_schema_metadata({"dicom_migration.manifest": "1"})
+    file = io.BytesIO()
+    pq.write_table(old, file)
+    assert decode_manifest(file.getvalue()) == decode_manifest(encode_manifest([row(1), row(2)])[0])
+    assert compact([decode_table(file.getvalue()), table]).num_rows == 4
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "foreign"])
