@@ -14,7 +14,9 @@ from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.header_facts import INTEGER_COLUMNS, TEXT_COLUMNS
 from dicom_migration.manifest.rows import ManifestRow
 
-FORMAT_VERSION = "1"
+#: 2 added the columns of the packing object.
+FORMAT_VERSION = "2"
+_READABLE = ("1", FORMAT_VERSION)
 
 _OWN_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("study_instance_uid", pa.string()),
@@ -30,6 +32,8 @@ _OWN_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("pixel_sha256", pa.string()),
     ("object_key", pa.string()),
     ("offset", pa.int64()),
+    ("container_bytes", pa.int64()),
+    ("container_sha256", pa.string()),
     ("source", pa.string()),
     ("corrections", pa.list_(pa.string())),
 )
@@ -71,7 +75,7 @@ def encode_manifest(rows: Iterable[ManifestRow]) -> tuple[bytes, str]:
 
 
 def decode_table(data: bytes) -> pa.Table:
-    """Return the manifest as an Arrow table.
+    """Return the manifest as an Arrow table with the columns of this release.
 
     Raises
     ------
@@ -87,13 +91,14 @@ def decode_table(data: bytes) -> pa.Table:
             next_step="Send the study back to transfer; its objects are compared, not sent twice.",
         ) from error
     version = (table.schema.metadata or {}).get(b"dicom_migration.manifest", b"none").decode()
-    if version != FORMAT_VERSION:
+    if version not in _READABLE:
         raise PermanentError(
-            f"A manifest has format version {version}, this release reads {FORMAT_VERSION}.",
+            f"A manifest has format version {version}, this release reads "
+            f"{' and '.join(_READABLE)}.",
             reason=ReasonCode.MANIFEST_CORRUPT,
             next_step="Use the release that wrote it, or a newer one.",
         )
-    return table
+    return table if version == FORMAT_VERSION else _upgraded(table)
 
 
 def decode_manifest(data: bytes) -> list[ManifestRow]:
@@ -111,6 +116,14 @@ def decode_manifest(data: bytes) -> list[ManifestRow]:
 def compact(tables: Sequence[pa.Table]) -> pa.Table:
     """Return one table with the rows of many manifests."""
     return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+
+
+def _upgraded(table: pa.Table) -> pa.Table:
+    """Return a table of version 1, which knew no packed objects, with the columns of today."""
+    empty = {"container_bytes": pa.nulls(table.num_rows, pa.int64())}
+    empty["container_sha256"] = pa.array([""] * table.num_rows, pa.string())
+    columns = [empty[name] if name in empty else table.column(name) for name in SCHEMA.names]
+    return pa.table(columns, schema=SCHEMA)
 
 
 def _flat(row: ManifestRow) -> dict[str, object]:

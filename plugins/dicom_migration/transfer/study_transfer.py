@@ -31,7 +31,7 @@ from dicom_migration.ledger import (
 )
 from dicom_migration.manifest import encode_manifest, manifest_key
 from dicom_migration.transfer.instance_pass import PassSettings
-from dicom_migration.transfer.layouts import InstanceLayout
+from dicom_migration.transfer.layouts import layout_for
 from dicom_migration.transfer.spool import MemoryBudget
 from dicom_migration.transfer.study_faults import PHASE, faults, study_note
 from dicom_migration.transfer.study_sink import StudySink
@@ -96,9 +96,16 @@ class StudyTransfer:
             Source or target refuse us altogether (``CONCERNS_EVERYBODY``).
         """
         uid = settings.study_instance_uid
+        layout = layout_for(self._store, settings)
         attempt = self._begin(uid, wave_id)
-        layout = InstanceLayout(self._store, settings)
         sink = StudySink(layout, self._uploads, self._threads, settings, self._budget)
+        try:
+            return self._transfer(attempt, settings, sink)
+        finally:
+            sink.abandon()
+
+    def _transfer(self, attempt: int, settings: PassSettings, sink: StudySink) -> StudyResult:
+        uid = settings.study_instance_uid
         try:
             receipt = self._receive(settings, sink)
             if not receipt.notes:
@@ -120,6 +127,7 @@ class StudyTransfer:
             return Receipt(
                 0, [study_note(uid, "", ReasonCode.STUDY_EMPTY, "The source lists no instance.")]
             )
+        sink.expect(expected)
         outcome = self._archive.retrieve_study(uid, sink, expected)
         self._retrieve_missing(expected, outcome, sink)
         sink.finish()
