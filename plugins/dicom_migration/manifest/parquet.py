@@ -119,10 +119,13 @@ def compact(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def _upgraded(table: pa.Table) -> pa.Table:
-    """Return a table of version 1, which knew no packed objects, with the columns of today."""
-    empty = {"container_bytes": pa.nulls(table.num_rows, pa.int64())}
-    empty["container_sha256"] = pa.array([""] * table.num_rows, pa.string())
-    columns = [empty[name] if name in empty else table.column(name) for name in SCHEMA.names]
+    """Return a table of an older version with today's columns; what it lacks is empty or null."""
+    columns = [
+        table.column(field.name)
+        if field.name in table.column_names
+        else pa.array(["" if pa.types.is_string(field.type) else None] * len(table), field.type)
+        for field in SCHEMA
+    ]
     return pa.table(columns, schema=SCHEMA)
 
 
