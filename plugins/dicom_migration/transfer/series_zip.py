@@ -98,23 +98,19 @@ class SeriesZip(io.RawIOBase):
         """Return the position in bytes."""
         return self._position
 
-    def readall(self) -> bytes:
-        """Return the rest of the archive."""
-        return self.read(self.size - self._position) or b""
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        """Fill `buffer` as far as there are bytes, across the borders of entries."""
-        view, filled = memoryview(buffer).cast("B"), 0
-        while filled < len(view) and self._position < self.size:
+    def read(self, size: int = -1) -> bytes:
+        """Return the next `size` bytes across the borders of entries, all that are left when -1."""
+        left = max(0, self.size - self._position)
+        left = left if size < 0 else min(size, left)
+        pieces = []
+        while left:
             place = bisect.bisect_right(self._starts, self._position) - 1
-            length = min(len(view) - filled, self._end_of(place) - self._position)
+            length = min(left, self._end_of(place) - self._position)
             piece = _read(self._parts[place], self._position - self._starts[place], length)
-            view[filled : filled + len(piece)] = piece
-            if len(piece) < length:
-                raise OSError("An instance in transit became shorter.")
-            filled += length
+            pieces.append(piece)
             self._position += length
-        return filled
+            left -= length
+        return b"".join(pieces)
 
     def _end_of(self, place: int) -> int:
         return self._starts[place + 1] if place + 1 < len(self._starts) else self.size
@@ -123,4 +119,7 @@ class SeriesZip(io.RawIOBase):
 def _read(part: bytes | Content, offset: int, length: int) -> bytes | memoryview:
     if isinstance(part, bytes):
         return memoryview(part)[offset : offset + length]
-    return part.read_at(offset, length)
+    piece = part.read_at(offset, length)
+    if len(piece) < length:
+        raise OSError("An instance in transit became shorter.")  # nobody but us has the file
+    return piece
