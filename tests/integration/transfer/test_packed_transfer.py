@@ -316,6 +316,21 @@ def test_a_series_larger_than_the_bound_becomes_several_archives(
     assert set(states(ledger).values()) == {"verified"}
 
 
+def test_a_series_that_goes_up_in_parts_is_whole(
+    archive: MemoryArchive, store: S3Store, ledger: Ledger, wave: str
+) -> None:
+    large = [_padded(ct(1, number, study=3), 5_000_000) for number in range(1, 4)]
+    add_to_wave(ledger, wave, "1.2.3.3")
+    whole = replace(archive, instances=[*large, *archive.instances])
+    pack(whole, store, ledger, wave)
+    head = store.head("studies/1.2.3.3/1.2.3.3.1.zip")
+    assert head is not None
+    assert "-" in head.etag  # that of a multipart upload
+    assert head.sha256 == manifests(ledger, store)["1.2.3.3"][0].container_sha256
+    verify_shard(whole, store, ledger, VerificationShard(wave, 0, 100), VerificationPolicy())
+    assert set(states(ledger).values()) == {"verified"}
+
+
 def _padded(held: HeldInstance, size: int) -> HeldInstance:
     """Return the instance with Data Set Trailing Padding (PS3.10 section 7.2)."""
     padding = b"\xfc\xff\xfc\xffOB\0\0" + size.to_bytes(4, "little") + bytes(size)
