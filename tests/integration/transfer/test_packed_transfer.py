@@ -301,7 +301,7 @@ def test_a_series_larger_than_the_bound_becomes_several_archives(
     large = [_padded(ct(1, number, study=3), 1_500_000) for number in range(1, 6)]
     add_to_wave(ledger, wave, "1.2.3.3")
     instances = [*large, *archive.instances]
-    bounds = {"max_packed_mib": 4, "spool_memory_mib": 1}
+    bounds = {"max_packed_mib": 4, "spool_memory_mib": 4}
     pack(replace(archive, instances=instances), store, ledger, wave, **bounds)
     rows = manifests(ledger, store)["1.2.3.3"]
     assert [row.object_key.rsplit("/", 1)[-1] for row in rows] == [
