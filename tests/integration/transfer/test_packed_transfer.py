@@ -27,6 +27,7 @@ from dicom_migration.transfer import series_stage
 from dicom_migration.verification.claims import Shard as VerificationShard
 from dicom_migration.verification.shards import verify_shard
 from tests.archives import HeldInstance, MemoryArchive, held_from, real_file
+from tests.integration.cloud.fault_proxy import Fault, FaultProxy
 from tests.integration.transfer.conftest import FILES
 from tests.integration.transfer.test_transfer_shard import (
     KilledError,
@@ -329,6 +330,35 @@ def test_a_series_that_goes_up_in_parts_is_whole(
     assert head.sha256 == manifests(ledger, store)["1.2.3.3"][0].container_sha256
     verify_shard(whole, store, ledger, VerificationShard(wave, 0, 100), VerificationPolicy())
     assert set(states(ledger).values()) == {"verified"}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault.error(503, "SlowDown"), Fault.connection_reset(), Fault.lost_answer()],
+    ids=["busy", "reset", "answer lost"],
+)
+@pytest.mark.parametrize("size", [0, 5_000_000], ids=["one request", "in parts"])
+def test_an_upload_that_is_interrupted_sends_the_same_bytes_again(
+    archive: MemoryArchive,
+    faulty_store: S3Store,
+    proxy: FaultProxy,
+    ledger: Ledger,
+    wave: str,
+    fault: Fault,
+    size: int,
+) -> None:
+    images = [_padded(ct(1, number, study=3), size) for number in range(1, 4)]
+    add_to_wave(ledger, wave, "1.2.3.3")
+    with ledger.write() as connection:
+        only = schema.study.c.study_instance_uid == "1.2.3.3"
+        connection.execute(schema.study.delete().where(~only))
+    proxy.script(fault, method="PUT")
+    pack(replace(archive, instances=images), faulty_store, ledger, wave)
+    assert states(ledger) == {"1.2.3.3": "transferred"}
+    assert zips(faulty_store) == ["studies/1.2.3.3/1.2.3.3.1.zip"]
+    row = manifests(ledger, faulty_store)["1.2.3.3"][0]
+    whole = faulty_store.read(row.object_key)
+    assert hashlib.sha256(whole).hexdigest() == row.container_sha256
 
 
 def _padded(held: HeldInstance, size: int) -> HeldInstance:
