@@ -249,6 +249,22 @@ def test_an_incomplete_series_leaves_the_key_to_the_whole_one(
     }
 
 
+def test_what_else_came_of_an_incomplete_series_does_not_take_its_key(
+    archive: MemoryArchive, store: S3Store, ledger: Ledger, wave: str
+) -> None:
+    surprising = replace(
+        archive,
+        instances=[ct(2, 4), *archive.instances],
+        unlisted={"1.2.3.1.2.4"},
+        undeliverable={"1.2.3.1.2.3": ReasonCode.SOP_CLASS_REFUSED.value},
+    )
+    pack(surprising, store, ledger, wave)
+    assert sorted(reasons(ledger)) == ["instance_unexpected", "sop_class_refused"]
+    assert [key for key in zips(store) if key.startswith("studies/1.2.3.1/")] == [
+        "studies/1.2.3.1/1.2.3.1.1.zip"
+    ]
+
+
 def test_an_instance_that_its_header_puts_into_another_series_is_packed_apart(
     archive: MemoryArchive, store: S3Store, ledger: Ledger, wave: str
 ) -> None:
