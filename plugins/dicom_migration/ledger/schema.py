@@ -106,6 +106,12 @@ study = Table(
     Column("shard", Integer),
     Column("purge_candidate", Boolean, nullable=False, server_default=false()),
     _text("purge_rule"),
+    # '': the transfer policy's default; 'instance' or 'series-zip'
+    Column("layout", String(16), nullable=False, server_default=""),
+    # a person asked for it: higher goes first
+    Column("priority", Integer, nullable=False, server_default="0"),
+    _text("requested_by"),
+    Column("requested_at", _UTC),
     # what was done
     _count("received_instances"),
     _count("stored_instances"),
@@ -118,6 +124,7 @@ study = Table(
     Column("updated_at", _UTC, nullable=False),
     Index(None, "state", "wave_id"),
     Index(None, "wave_id", "shard"),
+    Index(None, "priority", "state"),
     Index(None, "study_date"),
     Index(None, "accession_number"),
     Index(None, "patient_id"),
@@ -328,6 +335,34 @@ source_fingerprint = Table(
     Column("latency_s", Float, nullable=False),
     Column("facts", Text, nullable=False),
     Column("seen_at", _UTC, nullable=False),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("kind", String(32), primary_key=True),
+    Column("name", String(128), primary_key=True),
+    Column("holder", String(128), nullable=False),
+    Column("acquired_at", _UTC, nullable=False),
+    Column("expires_at", _UTC, nullable=False),
+    _text("detail"),
+)
+
+governor_probe = Table(
+    "governor_probe",
+    metadata,
+    Column("probe_id", _ID, primary_key=True, autoincrement=True),
+    Column("scope", String(255), nullable=False),
+    Column("probed_at", _UTC, nullable=False),
+    # None: was not asked, or did not answer (see outcome)
+    Column("echo_s", Float),
+    Column("find_s", Float),
+    Column("target_s", Float),
+    Column("outcome", String(32), nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("decision", String(16), nullable=False),
+    _text("reason"),
+    Index(None, "scope", "probed_at"),
 )
 
 event = Table(

@@ -14,7 +14,7 @@ from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.header_facts import INTEGER_COLUMNS, TEXT_COLUMNS
 from dicom_migration.manifest.rows import ManifestRow
 
-#: 2 added the columns of recompression.
+#: 2 added the columns of recompression and of the packing object.
 FORMAT_VERSION = "2"
 _READABLE = ("1", FORMAT_VERSION)
 
@@ -32,6 +32,8 @@ _OWN_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("pixel_sha256", pa.string()),
     ("object_key", pa.string()),
     ("offset", pa.int64()),
+    ("container_bytes", pa.int64()),
+    ("container_sha256", pa.string()),
     ("source", pa.string()),
     ("corrections", pa.list_(pa.string())),
     ("recompression", pa.string()),

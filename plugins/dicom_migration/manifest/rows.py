@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,9 @@ class ManifestRow:
     pixel_bytes
         Length of that value in bytes, None when there is none.
     object_key, offset
-        Where it is; `offset` is None when the object holds this instance alone.
+        Where it is; `offset` (bytes) is None when the object holds this instance alone.
+    container_bytes, container_sha256
+        Of the whole object that packs this instance with others; None and "" when it is alone.
     corrections
         Ids of the corrections applied in flight, empty when the dataset is stored unchanged.
     recompression
@@ -58,8 +60,31 @@ class ManifestRow:
     stored_transfer_syntax_uid: str = ""
     source_pixel_sha256: str = ""
     facts: dict[str, str | int | None] = field(default_factory=dict)
+    container_bytes: int | None = None
+    container_sha256: str = ""
 
     @property
     def object_transfer_syntax_uid(self) -> str:
         """Transfer syntax of the dataset as stored."""
         return self.stored_transfer_syntax_uid or self.transfer_syntax_uid
+
+    @property
+    def packed(self) -> bool:
+        """Whether the object holds other instances too."""
+        return self.offset is not None
+
+    def at(
+        self,
+        object_key: str,
+        offset: int | None = None,
+        container_bytes: int | None = None,
+        container_sha256: str = "",
+    ) -> ManifestRow:
+        """Return the row with the place where the instance is stored."""
+        return replace(
+            self,
+            object_key=object_key,
+            offset=offset,
+            container_bytes=container_bytes,
+            container_sha256=container_sha256,
+        )

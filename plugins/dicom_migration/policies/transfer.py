@@ -36,6 +36,15 @@ class TransferPolicy(Policy):
 
     Attributes
     ----------
+    layout
+        ``instance``: one object an instance; ``series-zip``: one stored ZIP a series;
+        ``by-plan``: as the plan has decided for each study, ``instance`` where it has not.
+        What the plan has decided goes before the other two as well.
+    max_packed_mib
+        A series larger than this is packed into several ZIPs (MiB).
+    packed_memory_mib
+        Instances that wait for the rest of their series take at most this much memory in a task
+        (MiB), then a file in `spool_folder`, which needs room for the largest series.
     studies_per_shard
         A shard is one mapped task: minutes of work, not seconds.
     max_shards
@@ -56,7 +65,9 @@ class TransferPolicy(Policy):
         Lossless compression of what comes uncompressed; off by default.
     """
 
-    layout: Literal["instance"] = "instance"
+    layout: Literal["instance", "series-zip", "by-plan"] = "instance"
+    max_packed_mib: int = Field(default=4096, ge=1)
+    packed_memory_mib: int = Field(default=96, ge=0)
     studies_per_shard: int = Field(default=50, ge=1)
     max_shards: int = Field(default=1000, ge=1, le=1024)
     upload_threads: int = Field(default=4, ge=1, le=64)
@@ -65,6 +76,10 @@ class TransferPolicy(Policy):
     study_attempts: int = Field(default=2, ge=1, le=10)
     give_up_after_studies: int = Field(default=5, ge=1)
     recompression: Recompression = Recompression()
+
+    def layout_of(self, planned: str) -> str:
+        """Return a study's layout; `planned` is the ledger's word, "" when it says nothing."""
+        return planned or (self.layout if self.layout != "by-plan" else "instance")
 
 
 def load_transfer_policy(path: Path | None = None) -> TransferPolicy:

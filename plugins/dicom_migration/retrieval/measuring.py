@@ -136,15 +136,17 @@ class Stopwatch:
         return actions[side, operation]
 
     def _cloud_first(self, target: Target) -> tuple[int, int]:
-        return self._get(target.rows[0]), 1
+        row = target.rows[0]
+        if row.packed:
+            return len(self._store.read(row.object_key, row.offset, row.object_bytes)), 1
+        return self._get(row.object_key), 1
 
     def _cloud_whole(self, target: Target) -> tuple[int, int]:
-        return sum(self._pool.map(self._get, target.rows)), len(target.rows)
+        keys = dict.fromkeys(row.object_key for row in target.rows)  # a packed series at once
+        return sum(self._pool.map(self._get, keys)), len(target.rows)
 
-    def _get(self, row: ManifestRow) -> int:
-        if row.offset is not None:
-            return len(self._store.read(row.object_key, row.offset, row.object_bytes))
-        return sum(len(chunk) for chunk in self._store.stream(row.object_key))
+    def _get(self, key: str) -> int:
+        return sum(len(chunk) for chunk in self._store.stream(key))
 
     def _source_first(self, target: Target) -> tuple[int, int]:
         sink = CountingSink()

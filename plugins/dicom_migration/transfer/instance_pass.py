@@ -29,6 +29,7 @@ from dicom_migration.transfer.pixel_data import (
 from dicom_migration.transfer.recompressing import recompress
 from dicom_migration.transfer.spool import MemoryBudget, Spool
 from dicom_migration.uids import checked_uid
+from dicom_migration.units import MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,10 @@ class PassSettings:
     ----------
     promised_instances
         What the source's own database promised at discovery, None when it did not tell.
+    layout
+        ``instance`` or ``series-zip``.
+    packed_memory_bytes, max_packed_bytes
+        Of the latter: see :class:`~dicom_migration.policies.transfer.TransferPolicy`.
     """
 
     study_instance_uid: str
@@ -48,6 +53,9 @@ class PassSettings:
     spool_folder: Path | None = None
     promised_instances: int | None = None
     recompression: Recompression = field(default_factory=Recompression)
+    layout: str = "instance"
+    packed_memory_bytes: int = 96 * MIB
+    max_packed_bytes: int = 4096 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +91,8 @@ class Examined:
         """SOP Instance UID."""
         return self.identity.sop_instance_uid
 
-    def row(
-        self, settings: PassSettings, object_key: str, offset: int | None = None
-    ) -> ManifestRow:
-        """Return the manifest row of the instance, stored under `object_key` (from `offset` on)."""
+    def row(self, settings: PassSettings, object_key: str = "") -> ManifestRow:
+        """Return the manifest row of the instance, stored alone under `object_key`."""
         return ManifestRow(
             study_instance_uid=settings.study_instance_uid,
             series_instance_uid=self.series_instance_uid,
@@ -100,7 +106,6 @@ class Examined:
             pixel_bytes=self.pixel_bytes,
             pixel_sha256=self.pixel_sha256,
             object_key=object_key,
-            offset=offset,
             source=settings.source,
             corrections=self.corrections,
             recompression=self.recompression,

@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from dicom_migration.archive import InstanceRecord
 from dicom_migration.cloud import CloudStore
 from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.manifest import ManifestRow
 from dicom_migration.transfer.instance_pass import Examined, PassSettings
+from dicom_migration.transfer.never_overwrite import create_beside
+from dicom_migration.transfer.series_layout import SeriesZipLayout
 
 
 class Layout(Protocol):
     """Stores the instances of one study; called from several threads at once."""
+
+    def expect(self, instances: Sequence[InstanceRecord]) -> None:
+        """Learn what the source lists of the study, between two instances.
+
+        Without it the source's count was met, and whatever came is the study.
+        """
 
     def keep(self, examined: Examined) -> Sequence[ManifestRow]:
         """Take an instance, and close its spool when done; return the rows of what is stored now.
@@ -39,34 +48,24 @@ class InstanceLayout:
         self._store = store
         self._settings = settings
 
+    def expect(self, instances: Sequence[InstanceRecord]) -> None:
+        """Nothing depends on it."""
+
     def keep(self, examined: Examined) -> Sequence[ManifestRow]:
         """Create the object; where other bytes hold the key, under a key of its own."""
+        study, series = self._settings.study_instance_uid, examined.series_instance_uid
         with examined.stored as spool:
-            study, uid = self._settings.study_instance_uid, examined.sop_instance_uid
-            series, digest = examined.series_instance_uid, examined.object_sha256
-            for key in (
-                object_key(study, series, uid),
-                object_key(study, series, uid, digest),
-            ):
-                try:
-                    self._store.put(
-                        key,
-                        spool.body(),
-                        size=spool.size,
-                        sha256=digest,
-                        storage_class=self._settings.storage_class,
-                        content_type="application/dicom",
-                    )
-                except PermanentError as error:
-                    if error.reason is not ReasonCode.INSTANCE_CONFLICT:
-                        raise
-                else:
-                    return (examined.row(self._settings, key),)
-        raise PermanentError(
-            f"Instance {uid}: the key made of its own hash holds other bytes.",
-            reason=ReasonCode.INSTANCE_CONFLICT,
-            next_step="Somebody wrote into the target's prefix; compare the object with its name.",
-        )
+            key = create_beside(
+                self._store,
+                f"studies/{study}/{series}/{examined.sop_instance_uid}",
+                ".dcm",
+                spool.body,
+                size=spool.size,
+                sha256=examined.object_sha256,
+                storage_class=self._settings.storage_class,
+                content_type="application/dicom",
+            )
+            return (examined.row(self._settings, key),)
 
     def finish(self) -> Sequence[ManifestRow]:
         """Nothing waits."""
@@ -76,7 +75,21 @@ class InstanceLayout:
         """Nothing waits."""
 
 
-def object_key(study: str, series: str, instance: str, content_sha256: str = "") -> str:
-    """Return the key of an instance's object; `content_sha256` tells apart what shares a UID."""
-    distinct = f".{content_sha256[:16]}" if content_sha256 else ""
-    return f"studies/{study}/{series}/{instance}{distinct}.dcm"
+def layout_for(store: CloudStore, settings: PassSettings) -> Layout:
+    """Return the layout that the study's settings name.
+
+    Raises
+    ------
+    PermanentError
+        With reason ``configuration_invalid``: the ledger names a layout that is not known.
+    """
+    if settings.layout == "instance":
+        return InstanceLayout(store, settings)
+    if settings.layout == "series-zip":
+        return SeriesZipLayout(store, settings)
+    raise PermanentError(
+        f"Study {settings.study_instance_uid} has the layout {settings.layout!r}, which this "
+        "release does not know.",
+        reason=ReasonCode.CONFIGURATION_INVALID,
+        next_step="Use the release that planned the study, or plan it again.",
+    )

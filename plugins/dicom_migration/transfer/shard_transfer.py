@@ -164,7 +164,12 @@ def _studies_left(
     table = schema.study.c
     with ledger.read() as connection:
         rows = connection.execute(
-            select(table.study_instance_uid, table.storage_class, table.number_of_instances)
+            select(
+                table.study_instance_uid,
+                table.storage_class,
+                table.layout,
+                table.number_of_instances,
+            )
             .where(
                 table.wave_id == shard.wave_id,
                 table.shard == shard.number,
@@ -181,6 +186,9 @@ def _studies_left(
             corrections=corrections.get(row.study_instance_uid, ()),
             spool_folder=Path(policy.spool_folder) if policy.spool_folder else None,
             recompression=policy.recompression,
+            layout=policy.layout_of(row.layout),
+            packed_memory_bytes=policy.packed_memory_mib * MIB,
+            max_packed_bytes=policy.max_packed_mib * MIB,
             promised_instances=row.number_of_instances,
         )
         for row in rows

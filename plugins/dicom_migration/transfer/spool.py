@@ -102,13 +102,13 @@ class Spool:
                 self._memory += data
                 return
             self._spill()
-        with _disk_full_told():
+        with disk_full_told():
             self._file.write(data)  # type: ignore[union-attr]
 
     def seal(self) -> None:
         """Say that all is written; see :meth:`write` for errors."""
         if self._file is not None:
-            with _disk_full_told():
+            with disk_full_told():
                 self._file.flush()
 
     def contents(self) -> memoryview:
@@ -188,7 +188,7 @@ class Spool:
         folder = str(self._folder) if self._folder else None
         file = tempfile.TemporaryFile(buffering=MIB, dir=folder)  # noqa: SIM115 - close() closes
         self._file = cast(BinaryIO, file)
-        with _disk_full_told():
+        with disk_full_told():
             self._file.write(self._memory)
         self._memory = bytearray()
         self._budget.give_back(self._granted)
@@ -196,7 +196,14 @@ class Spool:
 
 
 @contextmanager
-def _disk_full_told() -> Iterator[None]:
+def disk_full_told() -> Iterator[None]:
+    """Turn what the system says of a full disk into an error that says what to do.
+
+    Raises
+    ------
+    TransientError
+        With reason ``disk_full``.
+    """
     try:
         yield
     except OSError as error:

@@ -31,8 +31,7 @@ def faults(
         return notes
     listed = {instance.sop_instance_uid for instance in expected}
     notes.extend(_missing(uid, expected, outcome, sink))
-    stored = {row.sop_instance_uid for row in sink.rows}
-    unlisted = stored | {f.sop_instance_uid for f in outcome.failures if f.sop_instance_uid}
+    unlisted = sink.arrived | {f.sop_instance_uid for f in outcome.failures if f.sop_instance_uid}
     notes.extend(
         study_note(
             uid,
@@ -59,8 +58,7 @@ def faults(
 def _missing(
     uid: str, expected: Sequence[InstanceRecord], outcome: RetrieveOutcome, sink: StudySink
 ) -> Iterator[ExceptionNote]:
-    arrived = {row.sop_instance_uid for row in sink.rows}
-    arrived |= {refused.sop_instance_uid for refused in sink.refused}
+    arrived = sink.arrived | {refused.sop_instance_uid for refused in sink.refused}
     failures = {failure.sop_instance_uid: failure for failure in outcome.failures}
     for instance in expected:
         sop = instance.sop_instance_uid

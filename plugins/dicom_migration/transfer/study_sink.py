@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from dicom_migration.archive import InstanceIdentity
+from dicom_migration.archive import InstanceIdentity, InstanceRecord
 from dicom_migration.errors import (
     CONCERNS_EVERYBODY,
     MigrationError,
@@ -35,6 +36,9 @@ class RefusedInstance:
 class StudySink:
     """Receives one study; :meth:`finish` waits for the uploads and tells what became of each.
 
+    `rows` describes what is stored; `arrived` names what was received and found right, whether it
+    is stored or waits for the rest of its series. Whoever makes a sink ends with :meth:`abandon`.
+
     At most twice as many instances as there are upload threads are held at a time: a slow
     target slows the source down instead of filling memory.
     """
@@ -48,6 +52,7 @@ class StudySink:
         budget: MemoryBudget,
     ) -> None:
         self.rows: list[ManifestRow] = []
+        self.arrived: set[str] = set()
         self.refused: list[RefusedInstance] = []
         self.received = 0
         self.bytes_received = 0
@@ -59,6 +64,11 @@ class StudySink:
         self._pending: list[Future[None]] = []
         self._lock = threading.Lock()
         self._trouble: MigrationError | None = None
+
+    def expect(self, instances: Sequence[InstanceRecord]) -> None:
+        """Learn what the source lists of the study, before or after what it sent at first."""
+        self._drain()
+        self._layout.expect(instances)
 
     def open(self, identity: InstanceIdentity) -> _StudyWriter:
         """Begin one instance; raises the target's trouble as soon as it is known."""
@@ -82,11 +92,12 @@ class StudySink:
         self._drain()
         if self._trouble is not None:
             raise self._trouble
-        self.rows.extend(self._layout.finish())
+        if not self.refused:  # else the study cannot be transferred as it is
+            self.rows.extend(self._layout.finish())
         self._refuse_conflicts()
 
     def abandon(self) -> None:
-        """Wait for what is under way, whatever becomes of it, and forget the rest."""
+        """Wait for what is under way, and forget what is not stored; safe after `finish`."""
         self._drain()
         self._layout.discard()
 
@@ -115,7 +126,10 @@ class StudySink:
 
     def _pass(self, identity: InstanceIdentity, spool: Spool) -> None:
         try:
-            rows = self._layout.keep(self._examined(identity, spool))
+            examined = self._examined(identity, spool)
+            with self._lock:
+                self.arrived.add(identity.sop_instance_uid)
+            rows = self._layout.keep(examined)
             with self._lock:
                 self.rows.extend(rows)
         except TransientError as error:

@@ -32,7 +32,7 @@ from dicom_migration.ledger import (
 )
 from dicom_migration.manifest import encode_manifest, manifest_key
 from dicom_migration.transfer.instance_pass import PassSettings
-from dicom_migration.transfer.layouts import InstanceLayout
+from dicom_migration.transfer.layouts import layout_for
 from dicom_migration.transfer.spool import MemoryBudget
 from dicom_migration.transfer.study_faults import PHASE, faults, study_note
 from dicom_migration.transfer.study_sink import StudySink
@@ -99,9 +99,16 @@ class StudyTransfer:
             Source or target refuse us altogether (``CONCERNS_EVERYBODY``).
         """
         uid = settings.study_instance_uid
+        layout = layout_for(self._store, settings)
         attempt = self._begin(uid, wave_id)
-        layout = InstanceLayout(self._store, settings)
         sink = StudySink(layout, self._uploads, self._threads, settings, self._budget)
+        try:
+            return self._transfer(attempt, settings, sink)
+        finally:
+            sink.abandon()
+
+    def _transfer(self, attempt: int, settings: PassSettings, sink: StudySink) -> StudyResult:
+        uid = settings.study_instance_uid
         try:
             receipt = self._receive(settings, sink)
             if not receipt.notes:
@@ -125,19 +132,21 @@ class StudyTransfer:
         """
         uid = settings.study_instance_uid
         expected: tuple[InstanceRecord, ...] = ()
-        if not settings.promised_instances and not (expected := self._list(uid)):
+        if not settings.promised_instances and not (expected := self._list(uid, sink)):
             return Receipt(0, [_nothing_there(uid)])
         outcome = self._archive.retrieve_study(uid, sink, expected)
         counted = not expected and _is_as_promised(outcome, settings.promised_instances)
-        if not expected and not counted and not (expected := self._list(uid)):
+        if not expected and not counted and not (expected := self._list(uid, sink)):
             return Receipt(0, [_nothing_there(uid)])
         self._retrieve_missing(expected, outcome, sink)
         sink.finish()
         notes = faults(settings, None if counted else expected, outcome, sink)
         return Receipt(len(set(outcome.delivered)), notes)
 
-    def _list(self, uid: str) -> tuple[InstanceRecord, ...]:
-        return tuple(self._archive.find_instances(uid))
+    def _list(self, uid: str, sink: StudySink) -> tuple[InstanceRecord, ...]:
+        listed = tuple(self._archive.find_instances(uid))
+        sink.expect(listed)
+        return listed
 
     def _retrieve_missing(
         self, expected: Sequence[InstanceRecord], outcome: RetrieveOutcome, sink: StudySink

@@ -14,6 +14,7 @@ from dicom_migration.verification.claims import StudyClaim
 from dicom_migration.verification.findings import Finding, Remedy
 
 _INSTANCE_KEY = re.compile(r"(?P<uid>[0-9.]+?)(?:\.[0-9a-f]{16})?\.dcm")
+_PACKED_KEY = re.compile(r"(?P<uid>[0-9.]+?)(?:\.part-[0-9]+)?(?:\.[0-9a-f]{16})?\.zip")
 _MANIFEST_KEY = re.compile(r"manifest-[0-9a-f]{16}\.parquet")
 _AGAIN = "Nothing: the study is transferred again by itself."
 
@@ -117,22 +118,30 @@ def _manifest_against_cloud(witnesses: Witnesses) -> Iterator[Finding]:
         stored = witnesses.objects.get(row.object_key)
         if stored is None:
             yield about(row, ReasonCode.OBJECT_MISSING, "The object is not in the cloud.")
-        elif row.offset is None and stored.size != row.object_bytes:
+            continue
+        size = row.container_bytes if row.packed else row.object_bytes
+        if stored.size != size:
             yield about(
                 row,
                 ReasonCode.OBJECT_CORRUPT,
-                f"The object has {stored.size} bytes, the manifest says {row.object_bytes}.",
+                f"The object has {stored.size} bytes, the manifest says {size}.",
             )
 
 
 def _cloud_against_manifest(witnesses: Witnesses) -> Iterator[Finding]:
     listed = {row.object_key for row in witnesses.rows} | {witnesses.claim.manifest_key}
     uids = {row.sop_instance_uid for row in witnesses.rows}
+    series = {row.series_instance_uid for row in witnesses.rows}
     for key in sorted(witnesses.objects.keys() - listed):
         name = key.rsplit("/", 1)[-1]
         match = _INSTANCE_KEY.fullmatch(name)
         uid = match["uid"] if match else ""
-        superseded = uid in uids or bool(_MANIFEST_KEY.fullmatch(name))
+        packed = _PACKED_KEY.fullmatch(name)
+        superseded = (
+            uid in uids
+            or bool(packed and packed["uid"] in series)
+            or bool(_MANIFEST_KEY.fullmatch(name))
+        )
         yield Finding(
             ReasonCode.OBJECT_UNEXPECTED,
             Remedy.NONE if superseded else Remedy.DECIDE,

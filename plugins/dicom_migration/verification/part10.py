@@ -86,7 +86,7 @@ class _Stop:
         return True
 
 
-def read_stored_instance(chunks: Iterable[bytes], spool_bytes: int) -> StoredInstance:
+def read_stored_instance(chunks: Iterable[bytes | memoryview], spool_bytes: int) -> StoredInstance:
     """Hash and parse one object; at most `spool_bytes` of it are held in memory.
 
     More goes to an unlinked temporary file, which vanishes with its handle on every path.

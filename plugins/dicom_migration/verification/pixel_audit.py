@@ -187,7 +187,7 @@ def _sample(
 
 def _with_pixels(rows: Sequence[ManifestRow], policy: PixelAudit) -> list[ManifestRow]:
     limit = policy.max_instance_mib * MIB
-    return [r for r in rows if r.pixel_bytes and r.object_bytes <= limit and r.offset is None]
+    return [r for r in rows if r.pixel_bytes and r.object_bytes <= limit]
 
 
 def _compare(
@@ -227,7 +227,10 @@ def _compare(
 
 
 def _cloud_pixels(store: CloudStore, row: ManifestRow) -> np.ndarray | None:
-    stored = store.read(row.object_key)
+    if row.packed:
+        stored = store.read(row.object_key, row.offset, row.object_bytes)
+    else:
+        stored = store.read(row.object_key)
     start = 144 + int.from_bytes(stored[140:144], "little")  # after group 0002 (PS3.10 7.1)
     return _decode(stored[start:], row.object_transfer_syntax_uid)
 

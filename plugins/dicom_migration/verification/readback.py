@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dicom_migration.cloud import CloudStore, StoredObject
 from dicom_migration.errors import PermanentError, ReasonCode
@@ -13,6 +13,7 @@ from dicom_migration.manifest import ManifestRow
 from dicom_migration.policies.verification import MIB, ReadBack, VerificationPolicy
 from dicom_migration.verification.comparison import about
 from dicom_migration.verification.findings import Finding, Remedy
+from dicom_migration.verification.packed import PackedReading, read_packed
 from dicom_migration.verification.part10 import StoredInstance, read_stored_instance
 
 #: Storage classes whose objects cannot be read before a restore of hours (RestoreObject).
@@ -22,12 +23,22 @@ _CHUNK = 1 << 20
 
 @dataclass(slots=True)
 class ReadBackResult:
-    """What was read (bytes), what the store's checksum attested, and what was wrong."""
+    """What was read (bytes), what the store's checksum attested, and what was wrong.
+
+    `objects_read` and `objects_attested` count instances, also those packed into one object.
+    """
 
     objects_read: int = 0
     objects_attested: int = 0
     bytes_read: int = 0
-    findings: tuple[Finding, ...] = ()
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, other: ReadBackResult) -> None:
+        """Count what another part of the study came to."""
+        self.objects_read += other.objects_read
+        self.objects_attested += other.objects_attested
+        self.bytes_read += other.bytes_read
+        self.findings += other.findings
 
 
 def read_back(
@@ -37,7 +48,7 @@ def read_back(
     policy: VerificationPolicy,
     pool: Executor,
 ) -> ReadBackResult:
-    """Read the objects of `rows` by policy, several at a time, and compare each with its row.
+    """Read the objects of `rows` by policy, several at a time, and compare each with its rows.
 
     Raises
     ------
@@ -45,29 +56,90 @@ def read_back(
         The store did not deliver; nothing is concluded from that.
     """
 
-    def check(row: ManifestRow) -> tuple[int | None, list[Finding]]:
-        archived = objects[row.object_key].storage_class in ARCHIVED_CLASSES
+    def check(members: Sequence[ManifestRow]) -> ReadBackResult:
+        archived = objects[members[0].object_key].storage_class in ARCHIVED_CLASSES
         if archived or policy.read_back.mode == "metadata":
-            return None, attest(store, row)
+            return attest(store, members)
         try:
-            stored = read_stored_instance(_chunks(store, row), policy.spool_mib * MIB)
+            if members[0].packed and policy.read_back.mode == "all":
+                return _read_packed(store, members, policy.spool_mib * MIB)
+            return _read_each(store, members, policy.spool_mib * MIB)
         except PermanentError as error:
-            if error.reason is ReasonCode.OBJECT_ARCHIVED:  # by a tier that the listing hides
-                return None, attest(store, row)
-            if error.reason not in (ReasonCode.OBJECT_MISSING, ReasonCode.OBJECT_CORRUPT):
+            if error.reason is not ReasonCode.OBJECT_ARCHIVED:  # by a tier that the listing hides
                 raise
-            return 0, [about(row, error.reason, "The object cannot be read to its end.")]
-        return stored.size, compare_instance(row, stored)
+            return attest(store, members)
 
     result = ReadBackResult()
-    found: list[Finding] = []
-    for size, findings in pool.map(check, _chosen(rows, policy.read_back)):
-        found += findings
-        result.objects_attested += size is None
-        result.objects_read += size is not None
-        result.bytes_read += size or 0
-    result.findings = tuple(found)
+    for part in pool.map(check, _by_object(_chosen(rows, policy.read_back))):
+        result.add(part)
     return result
+
+
+def _read_each(store: CloudStore, rows: Sequence[ManifestRow], spool_bytes: int) -> ReadBackResult:
+    result = ReadBackResult()
+    for row in rows:
+        result.objects_read += 1
+        try:
+            stored = read_stored_instance(_chunks(store, row), spool_bytes)
+        except PermanentError as error:
+            if error.reason not in (ReasonCode.OBJECT_MISSING, ReasonCode.OBJECT_CORRUPT):
+                raise
+            result.findings.append(
+                about(row, error.reason, "The object cannot be read to its end.")
+            )
+            continue
+        result.bytes_read += stored.size
+        result.findings += compare_instance(row, stored)
+    return result
+
+
+def _read_packed(
+    store: CloudStore, rows: Sequence[ManifestRow], spool_bytes: int
+) -> ReadBackResult:
+    """Read a whole packed object once: every instance's hash, and nothing between and behind."""
+    ordered = sorted(rows, key=lambda row: row.offset or 0)
+    reading = read_packed(store.stream(rows[0].object_key, _CHUNK), ordered, spool_bytes)
+    findings = [
+        finding
+        for row, stored in zip(ordered, reading.instances, strict=False)
+        for finding in compare_instance(row, stored)
+    ]
+    findings += [
+        about(row, ReasonCode.OBJECT_CORRUPT, "The object cannot be read as far as the instance.")
+        for row in ordered[len(reading.instances) :]
+    ]
+    return ReadBackResult(
+        objects_read=len(rows),
+        bytes_read=reading.size,
+        findings=findings or compare_container(ordered, reading),
+    )
+
+
+def compare_container(rows: Sequence[ManifestRow], reading: PackedReading) -> list[Finding]:
+    """Return what is wrong with a packed object whose instances are all right."""
+    series = rows[0].series_instance_uid
+    places = {(row.container_bytes, row.container_sha256) for row in rows}
+    if places != {(reading.size, reading.sha256)} or not reading.complete:
+        return [
+            Finding(
+                ReasonCode.OBJECT_CORRUPT,
+                Remedy.RETRANSFER,
+                "The bytes around the instances of a packed object changed. " + reading.problem,
+                "Nothing: the study is transferred again by itself.",
+                series,
+            )
+        ]
+    if reading.problem:
+        return [
+            Finding(
+                ReasonCode.OBJECT_UNEXPECTED,
+                Remedy.DECIDE,
+                f"As transferred: {reading.problem}",
+                "Unpack the object and compare it with the manifest; keep both for the analysis.",
+                series,
+            )
+        ]
+    return []
 
 
 def compare_instance(row: ManifestRow, stored: StoredInstance) -> list[Finding]:
@@ -85,12 +157,17 @@ def compare_instance(row: ManifestRow, stored: StoredInstance) -> list[Finding]:
     return _identity(row, stored)
 
 
-def attest(store: CloudStore, row: ManifestRow) -> list[Finding]:
-    """Compare the checksum that the store itself keeps; the bytes are not read."""
-    head = store.head(row.object_key)
+def attest(store: CloudStore, rows: Sequence[ManifestRow]) -> ReadBackResult:
+    """Compare the checksum that the store itself keeps of one object; the bytes are not read."""
+    head = store.head(rows[0].object_key)
+    findings = [finding for row in rows for finding in _attested(row, head)]
+    return ReadBackResult(objects_attested=len(rows), findings=findings)
+
+
+def _attested(row: ManifestRow, head: StoredObject | None) -> list[Finding]:
     if head is None:
         return [about(row, ReasonCode.OBJECT_MISSING, "The object is not in the cloud.")]
-    if row.offset is not None or not head.sha256:
+    if not head.sha256:
         archived = head.storage_class in ARCHIVED_CLASSES
         return [
             about(
@@ -101,7 +178,7 @@ def attest(store: CloudStore, row: ManifestRow) -> list[Finding]:
                 "Restore the object and verify the study again, or choose read_back: all.",
             )
         ]
-    if head.sha256 != row.object_sha256:
+    if head.sha256 != (row.container_sha256 if row.packed else row.object_sha256):
         return [about(row, ReasonCode.OBJECT_CORRUPT, "The store's checksum is another one.")]
     return []
 
@@ -150,6 +227,13 @@ def _chosen(rows: Sequence[ManifestRow], read: ReadBack) -> Sequence[ManifestRow
     size = max(1, round(read.fraction * len(rows)))
     generator = random.Random(f"{read.seed}:{rows[0].study_instance_uid}")
     return generator.sample(list(rows), size)
+
+
+def _by_object(rows: Sequence[ManifestRow]) -> list[list[ManifestRow]]:
+    grouped: dict[str, list[ManifestRow]] = {}
+    for row in rows:
+        grouped.setdefault(row.object_key, []).append(row)
+    return list(grouped.values())
 
 
 def _chunks(store: CloudStore, row: ManifestRow) -> Iterator[bytes]:

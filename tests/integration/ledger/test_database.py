@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import func, insert, select
@@ -13,6 +14,7 @@ from sqlalchemy import func, insert, select
 from dicom_migration.errors import PermanentError, ReasonCode, TransientError
 from dicom_migration.ledger import EventChain, Ledger, StudyState, move_studies, schema
 from dicom_migration.ledger.events import verify_chain
+from dicom_migration.ledger.migrate import alembic_config
 from include.peers.postgres import Postgres
 from tests.conftest import require
 
@@ -69,6 +71,19 @@ def test_the_migrations_build_exactly_the_schema(ledger: Ledger) -> None:
             if "alembic_version" not in str(difference)
         ]
     assert differences == []
+
+
+def test_a_ledger_of_the_first_version_keeps_its_studies(ledger: Ledger) -> None:
+    put_studies(ledger, 2)
+    with ledger.write() as connection:
+        command.downgrade(alembic_config(connection), "0001")
+    ledger.upgrade()
+    table = schema.study.c
+    with ledger.read() as connection:
+        rows = connection.execute(
+            select(table.study_instance_uid, table.priority, table.layout, table.requested_at)
+        ).all()
+    assert sorted(rows) == [("1.2.0", 0, "", None), ("1.2.1", 0, "", None)]
 
 
 def test_upgrading_twice_and_at_once_is_harmless(ledger: Ledger) -> None:

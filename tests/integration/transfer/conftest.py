@@ -14,8 +14,10 @@ from tests.archives import HeldInstance, MemoryArchive, held_from, real_file
 from tests.integration.cloud.conftest import (  # noqa: F401 - fixtures
     bucket,
     endpoint,
+    faulty_store,
     moto_server,
     open_store,
+    proxy,
     s3,
     store,
 )

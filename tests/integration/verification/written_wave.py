@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ from dicom_migration.errors import ReasonCode, TransientError
 from dicom_migration.header_facts import read_header_facts
 from dicom_migration.ledger import Ledger, schema, utc_now
 from dicom_migration.manifest import ManifestRow, encode_manifest, manifest_key
+from dicom_migration.transfer.series_zip import SeriesZip
+from dicom_migration.transfer.zip_format import Entry
 
 TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 WAVE = "wave-0001"
@@ -198,6 +201,60 @@ def row_of(instance: Instance, stored: bytes, source: str = "memory") -> Manifes
     )
 
 
+class _Held:
+    def __init__(self, data: bytes) -> None:
+        self.size = len(data)
+        self._data = data
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return self._data[offset : offset + length]
+
+
+def pack(files: dict[str, bytes]) -> tuple[bytes, tuple[int, ...]]:
+    """Return a stored ZIP of `files` in order, and where each of them begins."""
+    entries = [Entry(name, len(data), zlib.crc32(data)) for name, data in files.items()]
+    packed = SeriesZip(entries, [_Held(data) for data in files.values()])
+    return packed.read(), packed.offsets
+
+
+def pack_series(
+    store: CloudStore, rows: list[ManifestRow], files: dict[str, bytes], storage_class: str
+) -> list[ManifestRow]:
+    """Store the files of one series as one object and return its rows."""
+    rows = sorted(rows, key=lambda row: row.sop_instance_uid)
+    data, offsets = pack({f"{r.sop_instance_uid}.dcm": files[r.sop_instance_uid] for r in rows})
+    key = f"studies/{rows[0].study_instance_uid}/{rows[0].series_instance_uid}.zip"
+    digest = put(store, key, data, storage_class)
+    return [
+        row.at(key, offset, len(data), digest) for row, offset in zip(rows, offsets, strict=True)
+    ]
+
+
+def write_objects(
+    store: CloudStore, instances: list[Instance], storage_class: str, *, packed: bool
+) -> dict[str, list[ManifestRow]]:
+    """Store instances, one object each or one a series, and return their rows by study."""
+    files = {i.record.sop_instance_uid: part10(i) for i in instances}
+    rows = [row_of(i, files[i.record.sop_instance_uid]) for i in instances]
+    if packed:
+        series: dict[tuple[str, str], list[ManifestRow]] = {}
+        for row in rows:
+            place = row.study_instance_uid, row.series_instance_uid
+            series.setdefault(place, []).append(row)
+        rows = [
+            row
+            for members in series.values()
+            for row in pack_series(store, members, files, storage_class)
+        ]
+    else:
+        for row in rows:
+            put(store, row.object_key, files[row.sop_instance_uid], storage_class)
+    studies: dict[str, list[ManifestRow]] = {}
+    for row in rows:
+        studies.setdefault(row.study_instance_uid, []).append(row)
+    return studies
+
+
 def write_wave(
     store: CloudStore,
     ledger: Ledger,
@@ -206,15 +263,12 @@ def write_wave(
     wave_id: str = WAVE,
     state: str = "transferred",
     storage_class: str = "STANDARD",
+    packed: bool = False,
 ) -> WrittenWave:
     """Write what a transfer of `instances` leaves behind."""
     archive = MemoryArchive(instances)
-    written = WrittenWave(archive, store, ledger)
-    for instance in instances:
-        stored = part10(instance)
-        row = row_of(instance, stored)
-        put(store, row.object_key, stored, storage_class)
-        written.rows.setdefault(row.study_instance_uid, []).append(row)
+    rows_by_study = write_objects(store, instances, storage_class, packed=packed)
+    written = WrittenWave(archive, store, ledger, rows_by_study)
     add_wave(ledger, wave_id)
     for uid, rows in written.rows.items():
         data, digest = encode_manifest(rows)

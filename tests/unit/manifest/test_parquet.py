@@ -2,6 +2,7 @@ import hashlib
 import io
 import random
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -82,3 +83,30 @@ def test_what_is_no_manifest_is_refused(damage: str) -> None:
 
 def test_the_key_is_made_of_the_content() -> None:
     assert manifest_key("1.2", "ab" * 32) == "studies/1.2/manifest-abababababababab.parquet"
+
+
+def test_where_a_packed_instance_lies_comes_back() -> None:
+    packed = row(1).at("studies/1.2/1.2.1.zip", 70, container_bytes=900, container_sha256="ab" * 32)
+    (decoded,) = decode_manifest(encode_manifest([packed])[0])
+    assert decoded.packed
+    assert (decoded.object_key, decoded.offset) == ("studies/1.2/1.2.1.zip", 70)
+    assert (decoded.container_bytes, decoded.container_sha256) == (900, "ab" * 32)
+
+
+def test_a_manifest_of_the_first_version_is_read_and_compacted_with_newer_ones() -> None:
+    new = decode_table(encode_manifest([row(1), row(2)])[0])
+    added = ["container_bytes", "container_sha256"]
+    old = new.drop_columns(added).replace_schema_metadata({"dicom_migration.manifest": "1"})
+    buffer = io.BytesIO()
+    pq.write_table(old, buffer)
+    first, _ = decode_manifest(buffer.getvalue())
+    assert (first.packed, first.container_bytes, first.container_sha256) == (False, None, "")
+    assert compact([decode_table(buffer.getvalue()), new]).num_rows == 4
+
+
+def test_a_manifest_of_a_later_version_is_refused() -> None:
+    table = pa.table({"study_instance_uid": ["1.2"]})
+    buffer = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({"dicom_migration.manifest": "99"}), buffer)
+    with pytest.raises(PermanentError, match="version 99"):
+        decode_manifest(buffer.getvalue())

@@ -1,0 +1,167 @@
+"""A packed series read once, from its first byte to its last, and accounted for to the byte.
+
+Like :mod:`dicom_migration.verification.part10` this is a second opinion on what the transfer
+wrote: local headers are read here from the stored bytes (APPNOTE.TXT section 4.3.7), the directory
+by Python's zipfile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from dicom_migration.errors import PermanentError, ReasonCode
+from dicom_migration.manifest import ManifestRow
+from dicom_migration.verification.part10 import StoredInstance, read_stored_instance
+
+_LOCAL = struct.Struct("<4sHHHHHIIIHH")
+_ZIP64 = struct.Struct("<HHQQ")
+_MAX_32 = 0xFFFFFFFF
+#: More than a local header of ours can have; what is longer is not kept in memory.
+_MAX_HEADER = 512
+_MAX_DIRECTORY_ENTRY = 256
+
+
+@dataclass(slots=True)
+class PackedReading:
+    """What one packed object turned out to hold.
+
+    Attributes
+    ----------
+    size, sha256
+        Of the whole object as far as it could be read.
+    instances
+        One for each row, in the order of their offsets; fewer when reading ended early.
+    problem
+        What the object holds beside the instances of its rows, or lacks of a ZIP; "" when nothing.
+    complete
+        Whether the store delivered the object to its end.
+    """
+
+    size: int = 0
+    sha256: str = ""
+    instances: list[StoredInstance] = field(default_factory=list)
+    problem: str = ""
+    complete: bool = True
+
+    def note(self, problem: str) -> None:
+        """Keep the first problem: what follows may be its consequence."""
+        self.problem = self.problem or problem
+
+
+def read_packed(
+    chunks: Iterable[bytes], rows: Sequence[ManifestRow], spool_bytes: int
+) -> PackedReading:
+    """Read an object that packs `rows`, sorted by offset; at most `spool_bytes` are in memory.
+
+    An object that the store cannot deliver to its end gives a shorter reading.
+    """
+    stream = _Stream(chunks)
+    reading = PackedReading()
+    entries: list[tuple[str, int, int, int]] = []
+    try:
+        for row in rows:
+            start = stream.position
+            header = stream.kept((row.offset or 0) - start, _MAX_HEADER)
+            stream.begin_crc32()
+            stored = read_stored_instance(stream.take(row.object_bytes), spool_bytes)
+            reading.instances.append(stored)
+            name, problem = _check_header(header, row, stream.crc32)
+            reading.note(problem)
+            entries.append((name, start, row.object_bytes, stream.crc32))
+        directory = stream.position
+        tail = stream.kept(None, _MAX_HEADER + _MAX_DIRECTORY_ENTRY * len(rows))
+        reading.note(_check_directory(tail, directory, entries))
+    except PermanentError as error:
+        if error.reason not in (ReasonCode.OBJECT_MISSING, ReasonCode.OBJECT_CORRUPT):
+            raise
+        reading.complete = False
+        reading.note("The object cannot be read to its end.")
+    reading.size, reading.sha256 = stream.position, stream.sha256
+    return reading
+
+
+class _Stream:
+    """The bytes of an object in order, hashed as they pass."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._held = memoryview(b"")
+        self._digest = hashlib.sha256()
+        self.position = 0
+        self.crc32 = 0
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def begin_crc32(self) -> None:
+        self.crc32 = 0
+
+    def take(self, length: int | None) -> Iterator[memoryview]:
+        """Yield the next `length` bytes in pieces, all that are left when it is None."""
+        while length is None or length > 0:
+            if not self._held:
+                self._held = memoryview(next(self._chunks, b""))
+                if not self._held:
+                    return
+                self._digest.update(self._held)
+            piece = self._held[:length]
+            self._held = self._held[len(piece) :]
+            self.position += len(piece)
+            self.crc32 = zlib.crc32(piece, self.crc32)
+            length = None if length is None else length - len(piece)
+            yield piece
+
+    def kept(self, length: int | None, limit: int) -> bytes:
+        """Pass over the next `length` bytes and return the first `limit` and one more of them."""
+        kept = bytearray()
+        for piece in self.take(length):
+            kept += piece[: limit + 1 - len(kept)]
+        return bytes(kept)
+
+
+def _check_header(header: bytes, row: ManifestRow, crc32: int) -> tuple[str, str]:
+    """Return the entry's name and what is wrong with its local header, "" when nothing."""
+    nothing = "", f"Before instance {row.sop_instance_uid} are bytes that no manifest row names."
+    if len(header) < _LOCAL.size:
+        return nothing
+    mark, _, flags, method, _, _, crc, packed, size, name_bytes, extra_bytes = _LOCAL.unpack_from(
+        header
+    )
+    if mark != b"PK\x03\x04" or len(header) != _LOCAL.size + name_bytes + extra_bytes:
+        return nothing
+    name = header[_LOCAL.size : _LOCAL.size + name_bytes].decode("ascii", "replace")
+    if size == _MAX_32 and extra_bytes == _ZIP64.size:
+        _, _, size, packed = _ZIP64.unpack_from(header, _LOCAL.size + name_bytes)
+    said = (flags, method, crc, packed, size)
+    if said != (0, 0, crc32, row.object_bytes, row.object_bytes):
+        return name, f"The archive's entry of {row.sop_instance_uid} is not that of a stored file."
+    if not name.startswith(f"{row.sop_instance_uid}."):
+        return name, f"Instance {row.sop_instance_uid} has another name in the archive."
+    return name, ""
+
+
+def _check_directory(
+    tail: bytes, directory: int, entries: Sequence[tuple[str, int, int, int]]
+) -> str:
+    try:
+        with zipfile.ZipFile(io.BytesIO(tail)) as archive:
+            # The tail alone looks to zipfile like an archive that lost `directory` bytes in front.
+            listed = [
+                (info.filename, info.header_offset + directory, info.file_size, info.CRC)
+                for info in archive.infolist()
+            ]
+            surplus = archive.start_dir or archive.comment
+    except (zipfile.BadZipFile, ValueError, struct.error):
+        return "The archive's directory cannot be read."
+    if surplus:
+        return "The archive holds bytes that belong to no instance."
+    if listed != list(entries):
+        return "The archive's directory lists other files than the manifest."
+    return ""
