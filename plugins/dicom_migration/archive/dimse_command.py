@@ -10,8 +10,6 @@ import struct
 from collections.abc import Mapping
 from enum import IntEnum
 
-from dicom_migration.archive.elements import IMPLICIT_LITTLE, TruncatedDatasetError, iter_elements
-
 Command = dict[int, int | str]
 """Value by element number of group 0000."""
 
@@ -65,10 +63,13 @@ _TEXT = frozenset(
         Field.AFFECTED_SOP_INSTANCE_UID,
         Field.REQUESTED_SOP_INSTANCE_UID,
         Field.MOVE_DESTINATION,
-        Field.ERROR_COMMENT,
         Field.MOVE_ORIGINATOR_AE_TITLE,
     }
 )
+
+
+_HEADER = struct.Struct("<HHI").unpack_from
+_UNSIGNED_SHORT = struct.Struct("<H").unpack_from
 
 
 def encode_command(command: Mapping[int, int | str]) -> bytes:
@@ -83,17 +84,18 @@ def decode_command(data: bytes | memoryview) -> Command:
     Error Comment (0000,0902) is kept for nobody: sources write patient names into it.
     """
     command: Command = {}
-    try:
-        for tag, offset, length in iter_elements(data, IMPLICIT_LITTLE):
-            raw = bytes(data[offset : offset + length])
-            if tag == Field.ERROR_COMMENT:
-                continue
-            if tag in _TEXT:
-                command[tag] = raw.decode("ascii", "replace").strip("\0 ")
-            elif length == 2:
-                command[tag] = int.from_bytes(raw, "little")
-    except TruncatedDatasetError:
-        pass
+    offset, end = 0, len(data)
+    while end - offset >= 8:
+        group, element, length = _HEADER(data, offset)
+        offset += 8
+        if group or length > end - offset:
+            break
+        if element in _TEXT:
+            text_ = str(data[offset : offset + length], "ascii", "replace")
+            command[element] = text_.strip("\0 ")
+        elif length == 2:
+            (command[element],) = _UNSIGNED_SHORT(data, offset)
+        offset += length
     return command
 
 
