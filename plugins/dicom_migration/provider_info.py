@@ -62,6 +62,7 @@ def _dicom() -> dict[str, Any]:
             "move_destination_ae_title": _text("C-MOVE destination AE title (calling AE if empty)"),
             "landing_host": _text("Landing address to listen on (C-MOVE)", "0.0.0.0"),  # noqa: S104
             "landing_port": _integer("Landing port (C-MOVE)", 11113, 0, 65_535),
+            "landings": _text('Landings (C-MOVE): JSON list of {"ae_title", "port", "host"}'),
             "landing_wait_s": _seconds("Landing: wait for the port while in use (s)", 600),
             "landing_check_calling_ae": _boolean("Landing: only the source's AE may send", True),
             "landing_tls": _boolean("Landing speaks TLS (as the source if unset)", None),

@@ -42,6 +42,37 @@ class TlsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LandingAddress:
+    """A destination of C-MOVE that the source knows, and where we listen for it.
+
+    Attributes
+    ----------
+    ae_title
+        As registered at the source, 1 to 16 characters.
+    port
+        To listen on, as registered.
+    host
+        Name of the machine (as its ``hostname`` says) to which the source sends, and so the only
+        one that may use the landing; "" lets any machine, where there is only one.
+    """
+
+    ae_title: str
+    port: int
+    host: str = ""
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises
+        ------
+        PermanentError
+            Naming the field that is wrong.
+        """
+        _require(is_ae_title(self.ae_title), "landings.ae_title", "must be an AE title")
+        _require(1 <= self.port <= 65_535, "landings.port", "must be between 1 and 65535")
+
+
+@dataclass(frozen=True, slots=True)
 class DimseSettings:
     """A source application entity and how we talk to it; times are seconds, sizes bytes.
 

@@ -81,6 +81,21 @@ class ConnectionFields:
             raise self.wrong(name, "must be true or false")
         return word in _TRUE
 
+    def rows(self, name: str, known: frozenset[str]) -> list[dict[str, Any]]:
+        """Return a list of objects with fields among `known`; a form gives it as JSON text."""
+        value = self._extra[name]
+        if isinstance(value, str):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                raise self.wrong(name, "must be a JSON list") from None
+        if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+            raise self.wrong(name, "must be a list of objects")
+        unknown = sorted({field for row in value for field in row} - known)
+        if unknown:
+            raise self.wrong(name, f"has an unknown field {unknown[0]!r}")
+        return value
+
     def wrong(self, name: str, problem: str) -> PermanentError:
         """Return the error for a field that cannot be used."""
         return PermanentError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.bases.hook import BaseHook
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from dicom_migration.archive.dimse import DimseArchive, DimseSettings, TlsSettings
+    from dicom_migration.archive.dimse_settings import LandingAddress
 
 DEFAULT_PORT = 104
 """The registered port of DICOM (PS3.8 section 9.1.1), for connections that name none."""
@@ -32,6 +34,7 @@ NUMBERS = (
     "move_quiet_s",
     "landing_wait_s",
 )
+ANSWER_TIMEOUTS = ("connection_timeout_s", "acse_timeout_s", "dimse_timeout_s")
 BOOLEANS = ("landing_check_calling_ae", "landing_tls")
 TLS_TEXTS = ("ca_file", "certificate_file", "key_file", "server_name")
 FIELDS = frozenset(
@@ -43,8 +46,11 @@ FIELDS = frozenset(
         *(f"tls_{name}" for name in TLS_TEXTS),
         "tls",
         "tls_verify",
+        "landings",
     }
 )
+LANDING_FIELDS = frozenset({"ae_title", "port", "host"})
+SINGLE_LANDING = ("move_destination_ae_title", "landing_port")
 
 
 class DicomHook(BaseHook):
@@ -64,17 +70,51 @@ class DicomHook(BaseHook):
         super().__init__()
         self.dicom_conn_id = dicom_conn_id
 
-    def get_conn(self) -> DimseArchive:
+    def get_conn(self, landing: LandingAddress | None = None) -> DimseArchive:
         """Return the archive; nothing is connected yet, and the caller closes it.
+
+        :param landing: where C-MOVE shall send to; the first of the connection's if None
 
         Raises
         ------
         PermanentError
             A field of the connection is missing or malformed; it is named.
         """
+        from dataclasses import replace
+
         from dicom_migration.archive.dimse import DimseArchive
 
-        return DimseArchive(dimse_settings(self.get_connection(self.dicom_conn_id)))
+        settings = dimse_settings(self.get_connection(self.dicom_conn_id))
+        if landing is not None:
+            settings = replace(
+                settings, move_destination_ae_title=landing.ae_title, landing_port=landing.port
+            )
+        return DimseArchive(settings)
+
+    def opener(self, answer_within_s: float) -> Callable[[], DimseArchive]:
+        """Return what opens the archive once more, with no timeout above so many seconds."""
+        from dataclasses import replace
+        from functools import partial
+
+        from dicom_migration.archive.dimse import DimseArchive
+
+        settings = dimse_settings(self.get_connection(self.dicom_conn_id))
+        shorter = {name: min(getattr(settings, name), answer_within_s) for name in ANSWER_TIMEOUTS}
+        return partial(DimseArchive, replace(settings, **shorter))
+
+    def landings(self) -> tuple[LandingAddress, ...]:
+        """Return the landings to choose from; none when it retrieves by C-GET."""
+        from dicom_migration.archive.dimse_settings import LandingAddress
+
+        connection = self.get_connection(self.dicom_conn_id)
+        settings = dimse_settings(connection)
+        if settings.retrieve_method != "C-MOVE":
+            return ()
+        if several := landing_addresses(connection):
+            return several
+        if settings.landing_port == 0:
+            return ()  # any free port: nobody else can have it
+        return (LandingAddress(settings.destination, settings.landing_port),)
 
     def test_connection(self) -> tuple[bool, str]:
         """Send a C-ECHO and say what the source accepts."""
@@ -104,12 +144,43 @@ def dimse_settings(connection: Connection) -> DimseSettings:
         if not connection.schema:
             raise fields.wrong("called_ae_title", "is missing")
         values["called_ae_title"] = connection.schema
+    if landings := landing_addresses(connection):
+        values["move_destination_ae_title"] = landings[0].ae_title
+        values["landing_port"] = landings[0].port
     return DimseSettings(
         host=require_host(connection),
         port=connection.port or DEFAULT_PORT,
         tls=_tls(fields),
         **values,
     )
+
+
+def landing_addresses(connection: Connection) -> tuple[LandingAddress, ...]:
+    """Read the field ``landings``; empty where there is none.
+
+    Raises
+    ------
+    PermanentError
+        It is malformed, stands beside the fields of a single landing, or names one twice.
+    """
+    from dicom_migration.archive.dimse_settings import LandingAddress
+
+    fields = ConnectionFields(connection, FIELDS)
+    if not fields.given("landings"):
+        return ()
+    if double := [name for name in SINGLE_LANDING if fields.given(name)]:
+        raise fields.wrong(double[0], "is of no use beside 'landings'")
+    found = []
+    for row in fields.rows("landings", LANDING_FIELDS):
+        port = str(row.get("port", ""))
+        if not (port.isascii() and port.isdigit()):
+            raise fields.wrong("landings", "needs a port, a whole number, in each entry")
+        host = str(row.get("host") or "")
+        found.append(LandingAddress(str(row.get("ae_title", "")), int(port), host))
+    for names in ({x.ae_title for x in found}, {(x.host, x.port) for x in found}):
+        if len(names) < len(found):
+            raise fields.wrong("landings", "names an AE title or a port twice")
+    return tuple(found)
 
 
 def _tls(fields: ConnectionFields) -> TlsSettings | None:

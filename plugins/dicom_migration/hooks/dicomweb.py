@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.bases.hook import BaseHook
@@ -45,6 +46,17 @@ class DicomWebHook(BaseHook):
         from dicom_migration.archive.dicomweb import DicomWebArchive
 
         return DicomWebArchive(dicomweb_settings(self.get_connection(self.dicomweb_conn_id)))
+
+    def opener(self, answer_within_s: float) -> Callable[[], DicomWebArchive]:
+        """Return what opens the archive once more, with no timeout above so many seconds."""
+        from dataclasses import replace
+        from functools import partial
+
+        from dicom_migration.archive.dicomweb import DicomWebArchive
+
+        settings = dicomweb_settings(self.get_connection(self.dicomweb_conn_id))
+        shorter = {name: min(getattr(settings, name), answer_within_s) for name in NUMBERS}
+        return partial(DicomWebArchive, replace(settings, **shorter))
 
     def test_connection(self) -> tuple[bool, str]:
         """Search for one study and say what answered."""

@@ -14,6 +14,8 @@ from dicom_migration.provider_info import get_provider_info
 from include.peers.process import free_port
 
 SOUND = {"called_ae_title": "PACS"}
+TWO = [{"ae_title": "MIGRATION1", "port": 11113}, {"ae_title": "MIGRATION2", "port": 11114}]
+MOVE = {**SOUND, "retrieve_method": "C-MOVE"}
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, extra: object, **fields: Any) -> DicomHook:
@@ -61,7 +63,7 @@ def test_every_field_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
         "max_pdu_bytes": 65536,
         "result_cap": 500,
     }
-    assert set(extra) == FIELDS
+    assert set(extra) == FIELDS - {"landings"}
     settings = settings_of(connect(monkeypatch, extra))
     tls = settings.tls
     assert tls is not None
@@ -70,6 +72,35 @@ def test_every_field_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
             continue
         owner: Any = tls if name.startswith("tls_") else settings
         assert getattr(owner, name.removeprefix("tls_")) == value, name
+
+
+@pytest.mark.parametrize("written", [TWO, json.dumps(TWO)])
+def test_several_landings_can_be_chosen_from(
+    written: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = connect(monkeypatch, {**MOVE, "landings": written})
+    first, second = hook.landings()
+    assert (second.ae_title, second.port) == ("MIGRATION2", 11114)
+    with hook.get_conn(second) as archive:
+        assert archive.settings.destination == "MIGRATION2"
+        assert archive.settings.landing_port == 11114
+    assert settings_of(hook).destination == first.ae_title, "who leases none uses the first"
+
+
+def test_a_single_landing_is_chosen_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    (only,) = connect(monkeypatch, {**MOVE, "landing_port": 11119}).landings()
+    assert (only.ae_title, only.port, only.host) == ("DICOM_MIGRATION", 11119, "")
+
+
+def test_c_get_needs_no_landing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert connect(monkeypatch, {**SOUND, "landings": TWO}).landings() == ()
+
+
+def test_no_timeout_of_a_probe_is_longer_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    opener = connect(monkeypatch, {**SOUND, "connection_timeout_s": 2}).opener(5)
+    with opener() as archive:
+        assert archive.settings.connection_timeout_s == 2
+        assert archive.settings.acse_timeout_s == archive.settings.dimse_timeout_s == 5
 
 
 def test_a_uri_says_the_same_in_text(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,6 +132,14 @@ def test_a_uri_says_the_same_in_text(monkeypatch: pytest.MonkeyPatch) -> None:
         ({**SOUND, "dimse_timeout_s": "soon"}, "dimse_timeout_s"),
         ({**SOUND, "dimse_timeout_s": -1}, "dimse_timeout_s"),
         ({**SOUND, "tls": "perhaps"}, "tls"),
+        ({**SOUND, "landings": "none"}, "landings"),
+        ({**SOUND, "landings": [7]}, "landings"),
+        ({**SOUND, "landings": [{"ae_title": "A", "prot": 1}]}, "prot"),
+        ({**SOUND, "landings": [{"ae_title": "A", "port": "x"}]}, "landings"),
+        ({**SOUND, "landings": [{"port": 1}]}, "ae_title"),
+        ({**SOUND, "landings": [{"ae_title": "A", "port": 70000}]}, "port"),
+        ({**SOUND, "landings": [TWO[0], TWO[0]]}, "landings"),
+        ({**SOUND, "landings": TWO, "landing_port": 11119}, "landing_port"),
         ("not json", "extra"),
         ("[1, 2]", "extra"),
     ],
