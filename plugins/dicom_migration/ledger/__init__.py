@@ -10,6 +10,7 @@ from dicom_migration.ledger.exceptions import (
     open_exception_counts,
     resolve_exceptions,
 )
+from dicom_migration.ledger.requests import RequestedStudy, request_studies
 from dicom_migration.ledger.states import FINAL, StudyState, move_studies, move_where
 
 __all__ = [
@@ -17,11 +18,13 @@ __all__ = [
     "EventChain",
     "ExceptionNote",
     "Ledger",
+    "RequestedStudy",
     "StudyState",
     "move_studies",
     "move_where",
     "note_exceptions",
     "open_exception_counts",
+    "request_studies",
     "resolve_exceptions",
     "schema",
     "utc_now",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -14,6 +14,7 @@ from dicom_migration.operators.defaults import (
     TRANSFERRED_WAVE,
 )
 from dicom_migration.operators.waves import waves_asked_for
+from dicom_migration.pacing.stopping import StopFlag
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -48,10 +49,12 @@ class TransferPreflightOperator(BaseOperator):
         from dicom_migration.hooks.archive import open_archive
         from dicom_migration.hooks.cloud import open_store
         from dicom_migration.hooks.ledger import open_ledger
+        from dicom_migration.policies.throttle import load_throttle_policy
         from dicom_migration.policies.transfer import load_transfer_policy
         from dicom_migration.policies.windows import load_window_policy
 
         load_transfer_policy()
+        load_throttle_policy()
         load_window_policy()
         with open_ledger(self.ledger_conn_id) as ledger:
             ledger.upgrade()
@@ -149,6 +152,7 @@ class TransferShardOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.shard = shard
+        self._stop = StopFlag()
         self.source_conn_id = source_conn_id
         self.target_conn_id = target_conn_id
         self.ledger_conn_id = ledger_conn_id
@@ -162,10 +166,21 @@ class TransferShardOperator(BaseOperator):
 
         from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
+        from dicom_migration.operators.shard_task import Connections, transfer_in_task
         from dicom_migration.policies.windows import load_window_policy
+        from dicom_migration.transfer.shards import Shard
 
         windows = load_window_policy()
-        summary = self._transfer(context, lambda: windows.is_open(datetime.now(UTC)))
+        shard = Shard(str(self.shard["wave_id"]), int(self.shard["number"]))
+        context["wave_shard"] = f"{shard.wave_id} / {shard.number}"  # type: ignore[typeddict-unknown-key]
+        task = context["ti"]
+        summary = transfer_in_task(
+            shard,
+            Connections(self.source_conn_id, self.target_conn_id, self.ledger_conn_id),
+            self._stop,
+            last_try=task.try_number > task.max_tries,
+            may_go_on=lambda: windows.is_open(datetime.now(UTC)),
+        )
         if summary["left"]:
             opening = windows.next_opening(datetime.now(UTC))
             self.log.info("%d studies wait for the window at %s", summary["left"], opening)
@@ -176,31 +191,9 @@ class TransferShardOperator(BaseOperator):
         """Go on with the studies that are left."""
         return self.execute(context)
 
-    def _transfer(self, context: Context, may_go_on: Callable[[], bool]) -> dict[str, Any]:
-        from dicom_migration.hooks.archive import open_archive
-        from dicom_migration.hooks.cloud import open_store
-        from dicom_migration.hooks.ledger import open_ledger
-        from dicom_migration.policies.transfer import load_transfer_policy
-        from dicom_migration.transfer.shard_transfer import transfer_shard
-        from dicom_migration.transfer.shards import Shard
-
-        shard = Shard(str(self.shard["wave_id"]), int(self.shard["number"]))
-        context["wave_shard"] = f"{shard.wave_id} / {shard.number}"  # type: ignore[typeddict-unknown-key]
-        task = context["ti"]
-        with (
-            open_ledger(self.ledger_conn_id) as ledger,
-            open_archive(self.source_conn_id) as archive,
-            open_store(self.target_conn_id) as store,
-        ):
-            return transfer_shard(
-                archive,
-                store,
-                ledger,
-                shard,
-                load_transfer_policy(),
-                last_try=task.try_number > task.max_tries,
-                may_go_on=may_go_on,
-            )
+    def on_kill(self) -> None:
+        """End cleanly: Airflow calls this from its signal handler and kills some seconds later."""
+        self._stop.set()
 
 
 class CloseTransferOperator(BaseOperator):

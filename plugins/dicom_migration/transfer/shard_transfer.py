@@ -3,43 +3,35 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-
-from sqlalchemy import select
 
 from dicom_migration.archive import ImageArchive
 from dicom_migration.cloud import CloudStore
-from dicom_migration.errors import (
-    MAY_CONCERN_EVERYBODY,
-    MigrationError,
-    PermanentError,
-    ReasonCode,
-    TransientError,
-)
-from dicom_migration.ledger import EventChain, ExceptionNote, Ledger, schema
+from dicom_migration.errors import MigrationError, TransientError
+from dicom_migration.ledger import ExceptionNote, Ledger
+from dicom_migration.pacing.metrics import PREFIX
+from dicom_migration.pacing.paced_archive import PacedArchive
+from dicom_migration.pacing.repeating import Repeating
+from dicom_migration.pacing.task_pacing import STUDY, Unpaced
 from dicom_migration.policies.transfer import TransferPolicy
-from dicom_migration.transfer.approved_corrections import approved_corrections
-from dicom_migration.transfer.instance_pass import PassSettings
-from dicom_migration.transfer.shards import TO_MOVE, Shard
+from dicom_migration.transfer.progress import PROGRESS_SECONDS, Progress
+from dicom_migration.transfer.shard_queue import ShardQueue, Work, transfer_chain
+from dicom_migration.transfer.shards import Shard
+from dicom_migration.transfer.streak import Streak
 from dicom_migration.transfer.study_faults import PHASE
 from dicom_migration.transfer.study_transfer import (
     StudyResult,
     StudyTransfer,
     quarantine_study,
 )
-from dicom_migration.units import MIB, human_bytes
+from dicom_migration.units import MIB
+
+__all__ = ["transfer_chain", "transfer_shard"]
 
 log = logging.getLogger(__name__)
-PROGRESS_SECONDS = 5.0
-
-
-def transfer_chain(shard: Shard) -> EventChain:
-    """Return the event chain that a shard's transfer writes."""
-    return EventChain(f"wave:{shard.wave_id}/shard-{shard.number}")
+WAIT_FOR_OTHERS_S = 1.0
 
 
 def transfer_shard(
@@ -51,6 +43,7 @@ def transfer_shard(
     *,
     last_try: bool,
     may_go_on: Callable[[], bool] = lambda: True,
+    pacing: Unpaced | None = None,
 ) -> dict[str, int | float]:
     """Transfer what is left of a shard and return counts, bytes and seconds.
 
@@ -60,177 +53,187 @@ def transfer_shard(
     and no study is to blame. `may_go_on` is asked between studies: the shard stops when it says
     no, and ``left`` says how many studies wait for the next time.
 
+    With a :class:`~dicom_migration.pacing.task_pacing.TaskPacing` the worker shares limits with
+    all others, claims each study before it moves it, and takes studies that a person asked for
+    before its own; they count as ``requested``.
+
     Raises
     ------
     TransientError
-        Some studies are left for the next try.
+        Some studies are left for the next try; of kind ``StoppedError`` when the task was told
+        to stop.
     PermanentError
         Source or target refuse us altogether.
     """
-    started = time.monotonic()
-    studies = _studies_left(ledger, shard, archive.name, policy)
-    chain = transfer_chain(shard)
-    results: list[StudyResult] = []
-    streak = Streak(policy.give_up_after_studies)
-    left: dict[str, MigrationError] = {}
-    next_line = started + PROGRESS_SECONDS
-    with ThreadPoolExecutor(policy.upload_threads, thread_name_prefix="upload") as uploads:
-        memory = policy.spool_memory_mib * MIB
-        transfer = StudyTransfer(
-            archive, store, ledger, chain, uploads, policy.upload_threads, memory
+    pacing = pacing or Unpaced()
+    run = _ShardRun(archive, store, ledger, shard, policy, pacing)
+    try:
+        run.move_all(may_go_on)
+        run.settle(last_try)
+    finally:
+        run.queue.close()
+    return run.summary()
+
+
+class _ShardRun:
+    """What one call of :func:`transfer_shard` keeps in mind."""
+
+    def __init__(
+        self,
+        archive: ImageArchive,
+        store: CloudStore,
+        ledger: Ledger,
+        shard: Shard,
+        policy: TransferPolicy,
+        pacing: Unpaced,
+    ) -> None:
+        self.queue = ShardQueue(ledger, shard, archive.name, policy, pacing.leases)
+        self._archive = PacedArchive(archive, pacing)
+        self._store = store
+        self._ledger = ledger
+        self._shard = shard
+        self._policy = policy
+        self._pacing = pacing
+        self._progress = Progress(
+            shard, self.queue.total, self.queue.promised, self._archive.under_way
         )
-        for settings in studies:
-            if not may_go_on():
-                break
-            try:
-                result = _with_attempts(transfer, settings, shard, policy)
-            except TransientError as error:
-                log.warning("Left for another try: %s", error)
-                left[settings.study_instance_uid] = error
-                if streak.failed(error):
+        self._results: list[StudyResult] = []
+        self._guests: list[StudyResult] = []
+        self._left: dict[str, MigrationError] = {}
+        self._streak = Streak(policy.give_up_after_studies)
+        self._retries = 0
+
+    def move_all(self, may_go_on: Callable[[], bool]) -> None:
+        """Move study after study until none is left, none may go on, or the peer is down."""
+        threads = self._policy.upload_threads
+        with (
+            ThreadPoolExecutor(threads, thread_name_prefix="upload") as uploads,
+            Repeating("progress", PROGRESS_SECONDS, self._progress.log),
+        ):
+            while self.queue.waiting and self._pacing.wait_for_turn(may_go_on):
+                work = self.queue.take()
+                if work is not None:
+                    self._move(work, uploads)
+                elif self.queue.waiting:
+                    # Another worker is at what is left here: it was asked for. The wave can only
+                    # be closed when that has ended, so it is awaited, without loading the source.
+                    self._pacing.let_go()
+                    self._pacing.stop.sleep(WAIT_FOR_OTHERS_S)
+                if self._streak.is_everybodys:
                     break
-            else:
-                results.append(result)
-                streak.ended_as(result)
-            if time.monotonic() >= next_line:
-                _log_progress(shard, results, len(studies), started)
-                next_line = time.monotonic() + PROGRESS_SECONDS
-    _log_progress(shard, results, len(studies), started)
-    if left and (streak.is_everybodys or not last_try):
-        raise _unfinished(shard, left)
-    for uid, trouble in left.items():
-        quarantine_study(ledger, chain, uid, [_note(uid, trouble)])
-    waiting = len(studies) - len(results) - len(left)
-    return _summary(results, left, waiting, time.monotonic() - started)
+        self._progress.log()
 
+    def settle(self, last_try: bool) -> None:
+        """Quarantine what failed on the last try, or raise for another."""
+        if self._left and (self._streak.is_everybodys or not last_try):
+            raise _unfinished(self._shard, self._left)
+        for uid, trouble in list(self._left.items()):
+            if self.queue.claim(uid) is None:
+                raise _unfinished(self._shard, self._left)  # somebody asked for it: it is moved now
+            quarantine_study(self._ledger, transfer_chain(self._shard), uid, [_note(uid, trouble)])
 
-class Streak:
-    """Tells one study's trouble from everybody's: the same trouble `limit` times in a row."""
+    def summary(self) -> dict[str, int | float]:
+        """Return what was done, for the task's XCom."""
+        states = Counter(result.state.value for result in self._results)
+        moved = [*self._results, *self._guests]
+        recompression: Counter[str] = Counter()
+        for result in moved:
+            recompression.update(result.recompression)
+        return {
+            "studies": len(self._results) + len(self._left),
+            "transferred": states["transferred"],
+            "quarantined": states["quarantined"] + len(self._left),
+            "requested": len(self._guests),
+            "elsewhere": self.queue.elsewhere,
+            "left": self.queue.waiting,
+            "retries": self._retries,
+            "instances": sum(result.instances for result in moved),
+            "bytes_received": sum(result.bytes_received for result in moved),
+            "bytes_stored": sum(result.bytes_stored for result in moved),
+            "seconds": round(self._progress.seconds, 3),
+            "seconds_querying": round(self._archive.query_s, 3),
+            "seconds_retrieving": round(self._archive.retrieve_s, 3),
+            "seconds_waiting": round(self._pacing.waited_s, 3),
+            **{f"recompression.{name}": count for name, count in sorted(recompression.items())},
+        }
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._length = 0
-        self._reason: ReasonCode | None = None
-
-    @property
-    def is_everybodys(self) -> bool:
-        """Whether the last `limit` studies all failed."""
-        return self._length >= self._limit
-
-    def failed(self, error: MigrationError) -> bool:
-        """Note a passing failure; return whether it is everybody's by now."""
-        self._reason = error.reason
-        self._length += 1
-        return self.is_everybodys
-
-    def ended_as(self, result: StudyResult) -> None:
-        """Note a study that came to an end.
-
-        Raises
-        ------
-        PermanentError
-            The last studies were all refused for one reason that is rarely a study's own.
-        """
-        if result.reason not in MAY_CONCERN_EVERYBODY:
-            self._length, self._reason = 0, None
-            return
-        self._length = self._length + 1 if result.reason is self._reason else 1
-        self._reason = result.reason
-        if self.is_everybodys:
-            raise PermanentError(
-                f"The source refused {self._length} studies in a row for the same reason.",
-                reason=result.reason,
-                next_step="Look at their exceptions and at the source's configuration; then plan "
-                "the quarantined studies again.",
-            )
-
-
-def _with_attempts(
-    transfer: StudyTransfer, settings: PassSettings, shard: Shard, policy: TransferPolicy
-) -> StudyResult:
-    for attempt in range(1, policy.study_attempts + 1):
-        try:
-            return transfer.run(settings, shard.wave_id)
-        except TransientError as error:
-            if attempt == policy.study_attempts:
-                raise
-            log.info("Trying study %s again: %s", settings.study_instance_uid, error.reason)
-    raise AssertionError("unreachable")
-
-
-def _studies_left(
-    ledger: Ledger, shard: Shard, source: str, policy: TransferPolicy
-) -> list[PassSettings]:
-    table = schema.study.c
-    with ledger.read() as connection:
-        rows = connection.execute(
-            select(
-                table.study_instance_uid,
-                table.storage_class,
-                table.layout,
-                table.number_of_instances,
-            )
-            .where(
-                table.wave_id == shard.wave_id,
-                table.shard == shard.number,
-                table.state.in_(TO_MOVE),
-            )
-            .order_by(table.study_instance_uid)
-        ).all()
-        corrections = approved_corrections(connection, shard.wave_id)
-    return [
-        PassSettings(
-            study_instance_uid=row.study_instance_uid,
-            source=source,
-            storage_class=row.storage_class or "STANDARD",
-            corrections=corrections.get(row.study_instance_uid, ()),
-            spool_folder=Path(policy.spool_folder) if policy.spool_folder else None,
-            recompression=policy.recompression,
-            layout=policy.layout_of(row.layout),
-            packed_memory_bytes=policy.packed_memory_mib * MIB,
-            max_packed_bytes=policy.max_packed_mib * MIB,
-            promised_instances=row.number_of_instances,
+    def _move(self, work: Work, uploads: ThreadPoolExecutor) -> None:
+        transfer = StudyTransfer(
+            self._archive,
+            self._store,
+            self._ledger,
+            work.chain,
+            uploads,
+            self._policy.upload_threads,
+            self._policy.spool_memory_mib * MIB,
         )
-        for row in rows
-    ]
+        measure = _Measure(self._archive, self._progress, self._pacing)
+        result: StudyResult | None = None
+        try:
+            result = self._with_attempts(transfer, work)
+        except TransientError as error:
+            self._pacing.stop.check()
+            if self._lost(work):
+                log.warning("%s", error)
+                self.queue.put_back(work)
+                return
+            log.warning("Left for another try: %s", error)
+            if not work.is_guest:
+                self._left[work.uid] = error
+            self._streak.failed(error)
+        finally:
+            self._archive.study_ended()
+        if not work.is_guest:
+            self._progress.ended(result)
+        if result is not None:
+            (self._guests if work.is_guest else self._results).append(result)
+            measure.report(result)
+            self._streak.ended_as(result)
+
+    def _with_attempts(self, transfer: StudyTransfer, work: Work) -> StudyResult:
+        for attempt in range(1, self._policy.study_attempts + 1):
+            try:
+                return transfer.run(work.settings, work.wave_id)
+            except TransientError as error:
+                stopped = self._pacing.stop.is_set
+                if attempt == self._policy.study_attempts or stopped or self._lost(work):
+                    raise
+                self._retries += 1
+                self._pacing.metrics.count(f"{PREFIX}.transfer.retries", reason=error.reason.value)
+                log.info("Trying study %s again: %s", work.uid, error.reason)
+        raise AssertionError("unreachable")
+
+    def _lost(self, work: Work) -> bool:
+        leases = self._pacing.leases
+        return leases is not None and not leases.holds(STUDY, work.uid)
 
 
-def _log_progress(shard: Shard, results: Sequence[StudyResult], total: int, started: float) -> None:
-    seconds = max(time.monotonic() - started, 1e-3)
-    received = sum(result.bytes_received for result in results)
-    log.info(
-        "Wave %s shard %d: %d of %d studies, %d instances, %s, %s/s",
-        shard.wave_id,
-        shard.number,
-        len(results),
-        total,
-        sum(result.instances for result in results),
-        human_bytes(received),
-        human_bytes(received / seconds),
-    )
+class _Measure:
+    """Times one study's phases by what the archive's clocks show before and after."""
 
+    def __init__(self, archive: PacedArchive, progress: Progress, pacing: Unpaced) -> None:
+        self._archive = archive
+        self._progress = progress
+        self._pacing = pacing
+        self._before = self._clocks()
 
-def _summary(
-    results: Sequence[StudyResult],
-    left: dict[str, MigrationError],
-    waiting: int,
-    seconds: float,
-) -> dict[str, int | float]:
-    states = Counter(result.state.value for result in results)
-    recompression: Counter[str] = Counter()
-    for result in results:
-        recompression.update(result.recompression)
-    return {
-        "studies": len(results) + len(left),
-        "transferred": states["transferred"],
-        "quarantined": states["quarantined"] + len(left),
-        "left": waiting,
-        "instances": sum(result.instances for result in results),
-        "bytes_received": sum(result.bytes_received for result in results),
-        "bytes_stored": sum(result.bytes_stored for result in results),
-        "seconds": round(seconds, 3),
-        **{f"recompression.{name}": count for name, count in sorted(recompression.items())},
-    }
+    def report(self, result: StudyResult) -> None:
+        """Send the study's figures."""
+        total, query, retrieve, waited = (
+            after - before for after, before in zip(self._clocks(), self._before, strict=True)
+        )
+        metrics = self._pacing.metrics
+        phases = {"query": query, "retrieve": retrieve, "finish": total - query - retrieve}
+        for phase, seconds in {**phases, "wait": waited}.items():
+            metrics.seconds(f"{PREFIX}.transfer.seconds", max(seconds, 0.0), phase=phase)
+        metrics.count(f"{PREFIX}.transfer.studies", state=result.state.value)
+        metrics.count(f"{PREFIX}.transfer.instances", result.instances)
+        metrics.count(f"{PREFIX}.transfer.bytes_received", result.bytes_received)
+        metrics.count(f"{PREFIX}.transfer.bytes_stored", result.bytes_stored)
+
+    def _clocks(self) -> tuple[float, float, float, float]:
+        archive = self._archive
+        return self._progress.seconds, archive.query_s, archive.retrieve_s, self._pacing.waited_s
 
 
 def _unfinished(shard: Shard, left: dict[str, MigrationError]) -> TransientError:

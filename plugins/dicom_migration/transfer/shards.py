@@ -48,6 +48,18 @@ def cut_shards(ledger: Ledger, wave_id: str, policy: TransferPolicy) -> list[Sha
     return shards
 
 
+def some_study(ledger: Ledger, shard: Shard) -> str | None:
+    """Return a study of the shard that the source can be asked for, None when it has none."""
+    table = schema.study.c
+    with ledger.read() as connection:
+        return connection.scalar(
+            select(table.study_instance_uid)
+            .where(table.wave_id == shard.wave_id, table.shard == shard.number)
+            .order_by(table.study_instance_uid)
+            .limit(1)
+        )
+
+
 def waves_to_move(ledger: Ledger, asked_for: Sequence[str]) -> list[str]:
     """Return the waves asked for that exist, or all that have studies left to move.
 
