@@ -176,12 +176,14 @@ class Leases:
         if taken_over.rowcount:
             return True
         dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-        made = connection.execute(
+        # RETURNING, not rowcount: an INSERT's is no promise, and -1 would pass for a success.
+        made = connection.scalar(
             dialect.insert(schema.lease)
             .values(kind=kind, name=name, **values)
             .on_conflict_do_nothing()
+            .returning(_table.name)
         )
-        return bool(made.rowcount)
+        return made is not None
 
     def _prolong(self, connection: Connection, key: Key, end: datetime) -> bool:
         found = connection.execute(

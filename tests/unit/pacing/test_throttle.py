@@ -51,7 +51,8 @@ def test_a_pause_earns_no_more_than_a_short_burst(time: Seconds) -> None:
     throttle = bucket(time, 1000)
     time.now += 3600
     before = time.now
-    throttle.took(10_000)
+    for _ in range(100):
+        throttle.took(100)
     assert time.now - before == pytest.approx(10 - BURST_S)
 
 
