@@ -166,6 +166,8 @@ def test_a_ledger_that_is_away_is_named(connect: Any) -> None:
         ("windows.yaml", "timezone: Mars/Olympus\n", "line 1, field timezone"),
         ("transfer.yaml", "upload_threads: 4\nshards: 3\n", "line 2, field shards"),
         ("transfer.yaml", "upload_threads: [\n", "line 2"),
+        ("throttle.yaml", "bytes_per_second: 5\n", "line 1, field bytes_per_second"),
+        ("throttle.yaml", "governor:\n  max_latency: 3\n", "line 2, field governor.max_latency"),
     ],
 )
 def test_a_malformed_policy_is_told_with_its_place(

@@ -11,6 +11,8 @@ from dicom_migration.ledger import Ledger
 from dicom_migration.pacing.leases import Leases
 from tests.integration.pacing.conftest import Start
 
+WORKERS, ROUNDS = 3, 12
+
 
 @pytest.mark.peers
 def test_two_processes_never_hold_the_same_lease(
@@ -19,10 +21,10 @@ def test_two_processes_never_hold_the_same_lease(
     inside = tmp_path / "inside"
     inside.mkdir()
     workers = [
-        start("contend", url=any_ledger.url, names=["a", "b"], rounds=30, folder=str(inside))
-        for _ in range(4)
+        start("contend", url=any_ledger.url, names=["a", "b"], rounds=ROUNDS, folder=str(inside))
+        for _ in range(WORKERS)
     ]
-    assert [worker.result() for worker in workers] == [30] * 4
+    assert [worker.result() for worker in workers] == [ROUNDS] * WORKERS
     assert Leases(any_ledger, "test").active("landing") == 0
 
 

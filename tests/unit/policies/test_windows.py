@@ -84,3 +84,68 @@ def test_a_time_that_is_not_quoted_hours_and_minutes_is_refused(tmp_path: Path, 
     file.write_text(f'windows:\n  - opens: {opens}\n    closes: "22:30"\n')
     with pytest.raises(PermanentError, match=r"line 2, field windows\.0\.opens"):
         load_window_policy(file)
+
+
+NIGHTS_AND_WEEKENDS = WindowPolicy(
+    timezone="Europe/Berlin",
+    windows=(
+        MigrationWindow(days=("mon", "tue", "wed", "thu", "fri"), opens=time(19), closes=time(6)),
+        MigrationWindow(days=("sat", "sun"), opens=time(0), closes=time(0)),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("at", "is_open"),
+    [
+        (berlin(2026, 3, 6, 12, 0), False),  # Friday noon
+        (berlin(2026, 3, 6, 23, 59, 59), True),
+        (berlin(2026, 3, 7, 0, 0), True),  # one window hands over to the next
+        (berlin(2026, 3, 7, 12, 0), True),
+        (berlin(2026, 3, 8, 23, 59, 59), True),
+        (berlin(2026, 3, 9, 0, 0), False),  # Sunday's 24 hours are over, Monday's night is far
+        (berlin(2026, 3, 9, 19, 0), True),
+    ],
+)
+def test_weekdays_and_weekends_have_windows_of_their_own(at: datetime, is_open: bool) -> None:
+    assert NIGHTS_AND_WEEKENDS.is_open(at) is is_open
+
+
+def test_the_sites_time_zone_counts_and_not_the_workers() -> None:
+    nine = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)  # 18:30 in Tokyo
+    evening = (MigrationWindow(opens=time(18), closes=time(22)),)
+    assert WindowPolicy(timezone="Asia/Tokyo", windows=evening).is_open(nine)
+    assert not WindowPolicy(timezone="Europe/Berlin", windows=evening).is_open(nine)
+
+
+@pytest.mark.parametrize(
+    ("saturday", "hours"),
+    [
+        (datetime(2026, 3, 28), 10),  # noqa: DTZ001 - a date: the night to summer time
+        (datetime(2026, 10, 24), 12),  # noqa: DTZ001 - the night back
+        (datetime(2026, 10, 17), 11),  # noqa: DTZ001 - a night as others
+    ],
+)
+def test_a_night_lasts_as_long_as_the_clocks_make_it(saturday: datetime, hours: int) -> None:
+    night = MigrationWindow(days=("sat",), opens=time(19), closes=time(6))
+    policy = WindowPolicy(timezone="Europe/Berlin", windows=(night,))
+    begin = berlin(saturday.year, saturday.month, saturday.day, 19).astimezone(UTC)
+    assert not policy.is_open(begin - timedelta(seconds=1))
+    assert policy.is_open(begin)
+    assert policy.is_open(begin + timedelta(hours=hours, seconds=-1))
+    assert not policy.is_open(begin + timedelta(hours=hours))
+
+
+def test_an_hour_that_the_clocks_skip_or_repeat_opens_once() -> None:
+    at_half_past_two = MigrationWindow(opens=time(2, 30), closes=time(4))
+    policy = WindowPolicy(timezone="Europe/Berlin", windows=(at_half_past_two,))
+    # 2026-03-29: 02:00 becomes 03:00; 02:30 is read with the offset before, 01:30 UTC.
+    assert policy.next_opening(datetime(2026, 3, 29, tzinfo=UTC)) == datetime(
+        2026, 3, 29, 1, 30, tzinfo=UTC
+    )
+    # 2026-10-25: 02:30 comes twice; the first counts, and the window is an hour longer.
+    assert policy.next_opening(datetime(2026, 10, 25, tzinfo=UTC)) == datetime(
+        2026, 10, 25, 0, 30, tzinfo=UTC
+    )
+    assert policy.is_open(datetime(2026, 10, 25, 2, 59, 59, tzinfo=UTC))
+    assert not policy.is_open(datetime(2026, 10, 25, 3, 0, tzinfo=UTC))
