@@ -38,7 +38,9 @@ stays, the next run goes on with the rest, nothing is counted twice.
 | `close` | Waits for all shards; does not run while one has failed. Clear the failed shard. |
 
 **Load on the PACS** is bounded by the pool `pacs_associations` (Admin → Pools): lower it and the
-shards that run next obey.
+shards that run next obey. `include/policies/throttle.yaml` bounds bytes a second, and when source or
+target struggle the governor halves the workers (`docs/guide.md`). Somebody needs a study now: the DAG
+*Move these studies next*.
 """
 
 with DAG(
