@@ -17,7 +17,7 @@ from dicom_migration.errors import MigrationError, PermanentError, ReasonCode, T
 from dicom_migration.ledger import Ledger, schema, utc_now
 from dicom_migration.pacing.associations import KIND as ASSOCIATION
 from dicom_migration.pacing.associations import slot_prefix
-from dicom_migration.pacing.governor import Decision, PastProbe, Probe, decide
+from dicom_migration.pacing.governor import QUIET, Decision, PastProbe, Probe, decide
 from dicom_migration.pacing.leases import Leases
 from dicom_migration.pacing.metrics import NO_METRICS, PREFIX, Metrics
 from dicom_migration.policies.throttle import GovernorPolicy, ThrottlePolicy
@@ -146,7 +146,8 @@ class Governor:
             )
 
     def _tell(self, probe: Probe, decision: Decision, before: int) -> None:
-        log.info(
+        log.log(
+            logging.DEBUG if decision.reason == QUIET else logging.INFO,
             "Governor of %s: %d → %d workers (%s: %s); C-ECHO %s, C-FIND %s, HEAD %s",
             self.scope,
             before,
