@@ -101,6 +101,7 @@ class _ShardRun:
         self._guests: list[StudyResult] = []
         self._left: dict[str, MigrationError] = {}
         self._streak = Streak(policy.give_up_after_studies)
+        self._losses: Counter[str] = Counter()
         self._retries = 0
 
     def move_all(self, may_go_on: Callable[[], bool]) -> None:
@@ -173,8 +174,9 @@ class _ShardRun:
             result = self._with_attempts(transfer, work)
         except TransientError as error:
             self._pacing.stop.check()
-            if self._lost(work):
+            if self._lost(work) and self._losses[work.uid] < self._policy.study_attempts:
                 log.warning("%s", error)
+                self._losses[work.uid] += 1
                 self.queue.put_back(work)
                 return
             log.warning("Left for another try: %s", error)

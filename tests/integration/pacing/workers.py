@@ -36,7 +36,7 @@ def contend(url: str, names: list[str], rounds: int, folder: str) -> int:
                 continue
             proof = Path(folder) / name
             os.close(os.open(proof, os.O_CREAT | os.O_EXCL))  # fails while another is inside
-            time.sleep(0.002)
+            time.sleep(0.02)
             proof.unlink()
             leases.release("landing", name)
             had += 1
