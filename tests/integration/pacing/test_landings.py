@@ -45,7 +45,7 @@ def test_two_processes_move_at_once_and_nothing_is_mixed_up(
                 called=peer.ae_title,
                 landings=list(ports.items()),
                 study=held.study_instance_uid,
-                meet=str(tmp_path / "meet"),
+                folder=str(tmp_path / "meet"),
             )
             for _ in range(2)
         ]

@@ -21,7 +21,14 @@ def test_two_processes_never_hold_the_same_lease(
     inside = tmp_path / "inside"
     inside.mkdir()
     workers = [
-        start("contend", url=any_ledger.url, names=["a", "b"], rounds=ROUNDS, folder=str(inside))
+        start(
+            "contend",
+            url=any_ledger.url,
+            names=["a", "b"],
+            rounds=ROUNDS,
+            folder=str(inside),
+            together=WORKERS,
+        )
         for _ in range(WORKERS)
     ]
     assert [worker.result() for worker in workers] == [ROUNDS] * WORKERS

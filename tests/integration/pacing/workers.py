@@ -25,11 +25,19 @@ from tests.archives import held_from, real_file
 PIECE = bytes(65_536)
 
 
-def contend(url: str, names: list[str], rounds: int, folder: str) -> int:
+def meet(folder: str, who: str, together: int) -> None:
+    """Wait until so many workers are there."""
+    (Path(folder) / f"met-{who}").touch()
+    while len(list(Path(folder).glob("met-*"))) < together:
+        time.sleep(0.01)
+
+
+def contend(url: str, names: list[str], rounds: int, folder: str, together: int) -> int:
     """Take a lease, prove that nobody else has it, give it back; return how often it was had."""
     had = 0
     with Ledger(url) as ledger:
         leases = Leases(ledger, new_holder(), seconds=60)
+        meet(folder, str(os.getpid()), together)
         while had < rounds:
             name = leases.acquire("landing", names)
             if name is None:
@@ -86,7 +94,7 @@ def receive(url: str, bytes_per_second: int, seconds: float, study: str) -> Any:
 
 
 def move(
-    url: str, host: str, port: int, called: str, landings: list[list[Any]], study: str, meet: str
+    url: str, host: str, port: int, called: str, landings: list[list[Any]], study: str, folder: str
 ) -> Any:
     """Lease a landing, wait until the other worker has one, too, and retrieve a study by C-MOVE."""
     held = held_from(real_file("CT_small.dcm"))
@@ -95,9 +103,7 @@ def move(
         addresses = [LandingAddress(title, number) for title, number in landings]
         landing = wait_for_landing(leases, addresses, StopFlag(), lambda: True)
         assert landing is not None
-        (Path(meet) / landing.ae_title).touch()
-        while len(list(Path(meet).iterdir())) < len(landings):
-            time.sleep(0.02)
+        meet(folder, landing.ae_title, len(landings))
         settings = DimseSettings(
             host,
             port,
