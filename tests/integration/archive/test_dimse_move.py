@@ -15,7 +15,6 @@ from dicom_migration.archive.dimse import DimseArchive, DimseSettings
 from dicom_migration.archive.dimse_association import Association
 from dicom_migration.archive.dimse_identifier import encode_identifier
 from dicom_migration.archive.dimse_landing import Landing
-from dicom_migration.archive.dimse_identifier import encode_identifier
 from dicom_migration.archive.instance_receiver import InstanceReceiver
 from dicom_migration.archive.records import SERIES_INSTANCE_UID, SOP_INSTANCE_UID
 from dicom_migration.errors import PermanentError, ReasonCode, TransientError
