@@ -85,7 +85,9 @@ def transfer_shard(
             try:
                 result = _with_attempts(transfer, settings, shard, policy)
             except TransientError as error:
-                log.warning("Left for another try: %s", error)
+                log.warning(
+                    "Study %s is left for another try: %s", settings.study_instance_uid, error
+                )
                 left[settings.study_instance_uid] = error
                 if streak.failed(error):
                     break
@@ -236,10 +238,10 @@ def _summary(
 def _unfinished(shard: Shard, left: dict[str, MigrationError]) -> TransientError:
     reasons = Counter(error.reason.value for error in left.values())
     told = ", ".join(f"{count} × {reason}" for reason, count in sorted(reasons.items()))
-    error = next(iter(left.values()))
+    uid, error = next(iter(left.items()))
     return TransientError(
         f"Wave {shard.wave_id} shard {shard.number}: at least {len(left)} studies are left for "
-        f"another try ({told}). First: {error.message}",
+        f"another try ({told}). First, study {uid}: {error.message}",
         reason=error.reason,
         next_step=error.next_step or "Nothing: the task tries again after a pause.",
     )
