@@ -18,7 +18,7 @@ from dicom_migration.archive.association_request import (
     peer_facts,
     user_information,
 )
-from dicom_migration.archive.dimse_association import AcceptedContext, Association
+from dicom_migration.archive.dimse_association import AcceptedContext, Association, aborted
 from dicom_migration.archive.pdu_stream import PduStream, PduType
 from dicom_migration.errors import PermanentError, ReasonCode, TransientError
 
@@ -57,7 +57,7 @@ def accept_association(stream: PduStream, rules: LandingRules) -> Association:
     PermanentError
         The request was rejected, or is not one.
     TransientError
-        None came, or the connection broke.
+        None came, the sender aborted, or the connection broke.
     """
     if not stream.wait_readable(rules.acse_timeout_s):
         raise TransientError(
@@ -66,6 +66,8 @@ def accept_association(stream: PduStream, rules: LandingRules) -> Association:
             next_step="Check what connects to the landing port.",
         )
     kind, body = stream.next_pdu()
+    if kind == PduType.ABORT:
+        raise aborted(stream.peer, bytes(body))
     request = _decode(stream, kind, bytes(body))
     _check_titles(stream, request, rules)
     contexts = {

@@ -27,12 +27,13 @@ from botocore.parsers import create_parser
 from botocore.utils import get_environ_proxies
 
 from dicom_migration.cloud.protocol import StoredObject
-from dicom_migration.cloud.s3_errors import error_code
+from dicom_migration.cloud.s3_errors import error_code, refuse_other_checksum
 from dicom_migration.cloud.s3_settings import MIB, S3Client, S3Settings
 from dicom_migration.cloud.s3_signing import AccessKey, PutSigner
 from dicom_migration.cloud.s3_upload import SHA256_METADATA, Upload, base64_of_hex
 
 _PROBE_KEY = "key"
+_CHECKSUM_HEADER = "x-amz-checksum-sha256"
 _WORTH_ANOTHER_TRY = (408, 429)
 _CODES_WORTH_ANOTHER_TRY = ("RequestTimeout", "RequestTimeTooSkewed")
 
@@ -84,6 +85,8 @@ class DirectPut:
         ------
         ClientError
             S3 refused; 412 when there is an object already.
+        TransientError
+            S3 names another checksum than the one that was sent.
         """
         path = self._transport.path_prefix + quote(upload.address.key, safe="/-_.~")
         try:
@@ -92,6 +95,8 @@ class DirectPut:
         except (OSError, http.client.HTTPException, BotoCoreError):
             return None
         if answer.status == 200:
+            told = answer.headers.get(_CHECKSUM_HEADER)
+            refuse_other_checksum(told, base64_of_hex(upload.sha256), upload.address)
             return upload.stored(answer.headers.get("ETag", ""))
         if 400 <= answer.status < 500 and answer.status not in _WORTH_ANOTHER_TRY:
             error = self._refusal(answer)
@@ -110,7 +115,7 @@ class DirectPut:
         extra = {
             "content-type": upload.content_type,
             "if-none-match": "*",
-            "x-amz-checksum-sha256": base64_of_hex(upload.sha256),
+            _CHECKSUM_HEADER: base64_of_hex(upload.sha256),
             f"x-amz-meta-{SHA256_METADATA}": upload.sha256,
             "x-amz-sdk-checksum-algorithm": "SHA256",
             "x-amz-storage-class": upload.storage_class,

@@ -270,3 +270,20 @@ def translated(action: str, address: S3Address) -> Iterator[None]:
         yield
     except (ClientError, BotoCoreError) as exc:
         raise translate(exc, action, address) from exc
+
+
+def refuse_other_checksum(told: str | None, sent: str, address: S3Address) -> None:
+    """Compare the SHA-256 (base64) that the store names, where it does; botocore does not.
+
+    Raises
+    ------
+    TransientError
+        It is another one: the store has other bytes, or says so.
+    """
+    if told and told != sent:
+        raise TransientError(
+            f"The store names another SHA-256 for {address} than the one that was sent.",
+            reason=ReasonCode.TARGET_BUSY,
+            next_step="Let the task retry, it compares what is there then; when it persists, "
+            "look at the store's health page.",
+        )

@@ -29,6 +29,7 @@ from dicom_migration.cloud.s3_errors import (
     S3Address,
     error_code,
     is_precondition_failed,
+    refuse_other_checksum,
     translate,
     translated,
 )
@@ -147,7 +148,7 @@ def put_whole(
     Raises
     ------
     TransientError, PermanentError
-        See :func:`dicom_migration.cloud.s3_errors.translate`.
+        See ``translate`` and ``refuse_other_checksum`` of :mod:`dicom_migration.cloud.s3_errors`.
     """
     file = open_body(body, upload)
     try:
@@ -171,6 +172,8 @@ def put_whole(
         raise translate(exc, "PutObject", upload.address) from exc
     except BotoCoreError as exc:
         raise translate(exc, "PutObject", upload.address) from exc
+    told, sent = response.get("ChecksumSHA256"), base64_of_hex(upload.sha256)
+    refuse_other_checksum(told, sent, upload.address)
     return upload.stored(response.get("ETag", ""))
 
 
@@ -226,6 +229,7 @@ def _send_parts(
                 ChecksumAlgorithm="SHA256",
                 ChecksumSHA256=checksum,
             )
+        refuse_other_checksum(response.get("ChecksumSHA256"), checksum, upload.address)
         parts.append({"PartNumber": number, "ETag": response["ETag"], "ChecksumSHA256": checksum})
     if whole.hexdigest() != upload.sha256:
         raise _body_differs(upload, "the body has not the declared SHA-256")

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from dicom_migration.archive import ImageArchive
 from dicom_migration.cloud import CloudStore
-from dicom_migration.errors import MigrationError, TransientError
+from dicom_migration.errors import MigrationError, ReasonCode, TransientError
 from dicom_migration.ledger import ExceptionNote, Ledger
 from dicom_migration.pacing.metrics import PREFIX
 from dicom_migration.pacing.paced_archive import PacedArchive
@@ -32,6 +32,8 @@ __all__ = ["transfer_chain", "transfer_shard"]
 
 log = logging.getLogger(__name__)
 WAIT_FOR_OTHERS_S = 1.0
+_NO_STUDYS_FAULT = frozenset({ReasonCode.LEDGER_UNAVAILABLE, ReasonCode.LEDGER_CONFLICT})
+"""Never a reason to set a study aside: the ledger may have answered again just to note it."""
 
 
 def transfer_shard(
@@ -126,7 +128,8 @@ class _ShardRun:
 
     def settle(self, last_try: bool) -> None:
         """Quarantine what failed on the last try, or raise for another."""
-        if self._left and (self._streak.is_everybodys or not last_try):
+        ours = any(error.reason in _NO_STUDYS_FAULT for error in self._left.values())
+        if self._left and (self._streak.is_everybodys or ours or not last_try):
             raise _unfinished(self._shard, self._left)
         for uid, trouble in list(self._left.items()):
             if self.queue.claim(uid) is None:
@@ -179,7 +182,7 @@ class _ShardRun:
                 self._losses[work.uid] += 1
                 self.queue.put_back(work)
                 return
-            log.warning("Left for another try: %s", error)
+            log.warning("Study %s is left for another try: %s", work.uid, error)
             if not work.is_guest:
                 self._left[work.uid] = error
             self._streak.failed(error)
@@ -241,10 +244,10 @@ class _Measure:
 def _unfinished(shard: Shard, left: dict[str, MigrationError]) -> TransientError:
     reasons = Counter(error.reason.value for error in left.values())
     told = ", ".join(f"{count} × {reason}" for reason, count in sorted(reasons.items()))
-    error = next(iter(left.values()))
+    uid, error = next(iter(left.items()))
     return TransientError(
         f"Wave {shard.wave_id} shard {shard.number}: at least {len(left)} studies are left for "
-        f"another try ({told}). First: {error.message}",
+        f"another try ({told}). First, study {uid}: {error.message}",
         reason=error.reason,
         next_step=error.next_step or "Nothing: the task tries again after a pause.",
     )

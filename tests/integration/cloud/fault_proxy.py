@@ -33,69 +33,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import ClassVar, Self
 
+from tests.integration.cloud.http_faults import Fault
+
 _METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS")
 _HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive", "expect", "content-length"}
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One kind of misbehaviour; build it with the class methods.
-
-    Attributes
-    ----------
-    forward
-        Let the upstream act on the request before misbehaving.
-    delay_seconds
-        Wait before anything else happens.
-    status, body
-        Answer instead of the upstream's; status 0 passes the upstream's answer on.
-    cut_after
-        Send only so many bytes of the answer's body, then close the connection.
-    reset
-        Close the connection with a TCP reset instead of answering.
-    """
-
-    forward: bool = False
-    delay_seconds: float = 0.0
-    status: int = 0
-    body: bytes = b""
-    cut_after: int | None = None
-    reset: bool = False
-
-    @classmethod
-    def error(cls, status: int, code: str, *, forward: bool = False) -> Fault:
-        """Answer with an S3 error document; with `forward` after the upstream has acted."""
-        body = (
-            '<?xml version="1.0" encoding="UTF-8"?>\n'
-            f"<Error><Code>{code}</Code><Message>scripted</Message>"
-            "<RequestId>FAULT0000000001</RequestId></Error>"
-        )
-        return cls(forward=forward, status=status, body=body.encode())
-
-    @classmethod
-    def connection_reset(cls) -> Fault:
-        """Reset the connection; the upstream never sees the request."""
-        return cls(reset=True)
-
-    @classmethod
-    def lost_answer(cls) -> Fault:
-        """Let the upstream act, then reset the connection instead of answering."""
-        return cls(forward=True, reset=True)
-
-    @classmethod
-    def slow(cls, seconds: float) -> Fault:
-        """Pass the request on, `seconds` late."""
-        return cls(forward=True, delay_seconds=seconds)
-
-    @classmethod
-    def silent(cls, seconds: float) -> Fault:
-        """Let the upstream act, stay silent for `seconds`, then reset the connection."""
-        return cls(forward=True, delay_seconds=seconds, reset=True)
-
-    @classmethod
-    def cut(cls, after_bytes: int) -> Fault:
-        """Pass the upstream's answer on, but only so many bytes of its body."""
-        return cls(forward=True, cut_after=after_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +53,15 @@ class _Scripted:
     fault: Fault
     method: str
     path_contains: str
+    path_ends: str
     times: int
     skip: int
 
     def take(self, request: SeenRequest) -> bool:
         """Tell whether the fault hits this request, and count it."""
         if self.method not in ("", request.method) or self.path_contains not in request.path:
+            return False
+        if not request.path.endswith(self.path_ends):
             return False
         if self.skip > 0:
             self.skip -= 1
@@ -174,6 +118,7 @@ class FaultProxy:
         *,
         method: str = "",
         path_contains: str = "",
+        path_ends: str = "",
         times: int = 1,
         skip: int = 0,
     ) -> None:
@@ -181,7 +126,7 @@ class FaultProxy:
 
         Parameters
         ----------
-        method, path_contains
+        method, path_contains, path_ends
             Which requests; "" is any.
         times
             How many of them; negative for all.
@@ -189,7 +134,7 @@ class FaultProxy:
             How many pass before the first one that is hit.
         """
         with self._lock:
-            self._scripted.append(_Scripted(fault, method, path_contains, times, skip))
+            self._scripted.append(_Scripted(fault, method, path_contains, path_ends, times, skip))
 
     def clear(self) -> None:
         """Forget the script and the requests seen."""
@@ -236,19 +181,29 @@ class _Handler(BaseHTTPRequestHandler):
     proxy: ClassVar[FaultProxy]
 
     def handle_any(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = self.proxy.fault_for(SeenRequest(self.command, self.path, dict(self.headers)))
+        length = int(self.headers.get("Content-Length", 0))
+        if fault is not None and fault.read_only is not None:
+            self.rfile.read(min(length, fault.read_only))
+            self._reset()
+            return
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client is gone: the upstream would take a part for the whole
+            self.close_connection = True
+            return
         if fault is None:
             self._send(self._forward(body))
             return
         answer = self._forward(body) if fault.forward else _Answer(fault.status)
         time.sleep(fault.delay_seconds)
+        if fault.call is not None:
+            fault.call()
         if fault.reset:
             self._reset()
             return
         if fault.status:
             answer = _Answer(fault.status, [("Content-Type", "application/xml")], fault.body)
-        self._send(answer, fault.cut_after)
+        self._send(_with_headers(answer, fault.headers), fault.cut_after)
 
     def handle_expect_100(self) -> bool:
         """Say "100 Continue" now: in the write buffer it would wait for the answer."""
@@ -297,3 +252,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
         self.close_connection = True
+
+
+def _with_headers(answer: _Answer, headers: tuple[tuple[str, str], ...]) -> _Answer:
+    replaced = {name.lower() for name, _ in headers}
+    kept = [(name, value) for name, value in answer.headers if name.lower() not in replaced]
+    return replace(answer, headers=[*kept, *headers])
