@@ -53,7 +53,7 @@ DATES = st.one_of(
 
 
 @settings(max_examples=40, deadline=None)
-@given(dates=st.lists(DATES, max_size=60), cap=st.integers(8, 20), days=st.integers(20, 4000))
+@given(dates=st.lists(DATES, max_size=60), cap=st.integers(8, 20), days=st.integers(120, 4000))
 def test_no_study_is_lost_or_else_the_window_is_named(
     tmp_path_factory: pytest.TempPathFactory, dates: list[str], cap: int, days: int
 ) -> None:
