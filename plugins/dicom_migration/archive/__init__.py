@@ -12,10 +12,10 @@ from dicom_migration.archive.protocol import (
     RetrieveOutcome,
     SearchableArchive,
     SeriesRecord,
-    StudyQuery,
     StudyRecord,
     result_cap_of,
 )
+from dicom_migration.archive.study_query import StudyQuery
 
 __all__ = [
     "ArchiveCheck",

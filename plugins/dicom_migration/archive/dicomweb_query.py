@@ -12,8 +12,8 @@ from typing import Any
 
 from dicom_migration.archive import records
 from dicom_migration.archive.dicomweb_client import DicomWebClient
-from dicom_migration.archive.protocol import StudyQuery
 from dicom_migration.archive.records import Attributes
+from dicom_migration.archive.study_query import StudyQuery
 from dicom_migration.archive.text_values import strip_padding
 from dicom_migration.errors import PermanentError, ReasonCode
 

@@ -18,7 +18,7 @@ from dicom_migration.archive.presentation_contexts import (
     QUERY_SYNTAXES,
     storage_syntaxes,
 )
-from dicom_migration.archive.protocol import StudyQuery
+from dicom_migration.archive.study_query import StudyQuery
 from dicom_migration.errors import MigrationError, PermanentError
 
 #: One SOP class of each kind: CT, MR, digital X-ray, ultrasound multi-frame, report.

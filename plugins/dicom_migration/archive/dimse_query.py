@@ -19,8 +19,8 @@ from dicom_migration.archive.dimse_command import (
     number,
 )
 from dicom_migration.archive.dimse_identifier import decode_identifier, encode_identifier
-from dicom_migration.archive.protocol import StudyQuery
 from dicom_migration.archive.records import Attributes
+from dicom_migration.archive.study_query import StudyQuery
 from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.uids import checked_uid
 
