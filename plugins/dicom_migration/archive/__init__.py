@@ -8,12 +8,14 @@ from dicom_migration.archive.protocol import (
     InstanceRecord,
     InstanceSink,
     InstanceWriter,
+    ProbedArchive,
     RetrieveOutcome,
+    SearchableArchive,
     SeriesRecord,
-    StudyQuery,
     StudyRecord,
     result_cap_of,
 )
+from dicom_migration.archive.study_query import StudyQuery
 
 __all__ = [
     "ArchiveCheck",
@@ -23,7 +25,9 @@ __all__ = [
     "InstanceRecord",
     "InstanceSink",
     "InstanceWriter",
+    "ProbedArchive",
     "RetrieveOutcome",
+    "SearchableArchive",
     "SeriesRecord",
     "StudyQuery",
     "StudyRecord",

@@ -24,9 +24,9 @@ from dicom_migration.archive.protocol import (
     InstanceSink,
     RetrieveOutcome,
     SeriesRecord,
-    StudyQuery,
     StudyRecord,
 )
+from dicom_migration.archive.study_query import StudyQuery
 from dicom_migration.uids import checked_uid
 
 __all__ = ["DicomWebArchive", "DicomWebSettings"]

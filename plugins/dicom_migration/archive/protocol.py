@@ -9,30 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
-
-@dataclass(frozen=True, slots=True)
-class StudyQuery:
-    """Which studies to find.
-
-    Attributes
-    ----------
-    date_from, date_to
-        Inclusive Study Date range (0008,0020) as ``YYYYMMDD``; both None means any date,
-        undated studies included.
-    study_instance_uids
-        When not empty, only these studies.
-    patient_id_prefix
-        When not None, only studies whose Patient ID (0010,0020) begins with it: ASCII without
-        wildcards. A source may ignore it, or match without regard to case.
-    """
-
-    date_from: str | None = None
-    date_to: str | None = None
-    study_instance_uids: tuple[str, ...] = ()
-    patient_id_prefix: str | None = None
+from dicom_migration.archive.study_query import StudyQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +21,9 @@ class StudyRecord:
     """A study as the source's own database reports it (holds PHI).
 
     Text attributes are stripped; "" means absent or empty. ``number_of_*`` are None when the
-    source does not tell (Number of Study Related Series/Instances, (0020,1206)/(0020,1208)).
+    source does not tell (Number of Study Related Series/Instances, (0020,1206)/(0020,1208)), and
+    so is ``total_bytes``, the size of all instances as stored. ``sop_classes`` are those of SOP
+    Classes in Study (0008,0062), () when it is not told.
     """
 
     study_instance_uid: str
@@ -58,6 +41,8 @@ class StudyRecord:
     modalities: tuple[str, ...] = ()
     number_of_series: int | None = None
     number_of_instances: int | None = None
+    sop_classes: tuple[str, ...] = ()
+    total_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +139,34 @@ class ArchiveCheck:
     """Result of asking the source whether it is there and what it can do (no PHI).
 
     ``latency_s`` is the round trip of the check in seconds; ``facts`` is a flat, JSON-able
-    mapping whose hash is the configuration fingerprint.
+    mapping whose hash is the configuration fingerprint. ``observed`` is what changes with the
+    archive's contents, and so is no configuration.
     """
 
     description: str
     latency_s: float
     facts: dict[str, str]
+    observed: dict[str, str] = field(default_factory=dict)
+
+
+class SearchableArchive(Protocol):
+    """The part of :class:`ImageArchive` that an inventory needs; its methods mean the same."""
+
+    @property
+    def name(self) -> str:
+        """How the ledger calls the source."""
+
+    def check(self) -> ArchiveCheck:
+        """Prove that the source answers."""
+
+    def find_studies(self, query: StudyQuery) -> Iterator[StudyRecord]:
+        """Yield each matching study, lazily."""
+
+    def find_series(self, study_instance_uid: str) -> Iterator[SeriesRecord]:
+        """Yield the series of one study."""
+
+    def find_instances(self, study_instance_uid: str) -> Iterator[InstanceRecord]:
+        """Yield the SOP Instances of one study."""
 
 
 @runtime_checkable
@@ -235,7 +242,21 @@ class ImageArchive(Protocol):
         """Close."""
 
 
-def result_cap_of(archive: ImageArchive) -> int | None:
+@runtime_checkable
+class ProbedArchive(Protocol):
+    """An archive that can be asked more of its configuration than a check does."""
+
+    def probe(self, associations: int, today: date) -> ArchiveCheck:
+        """Check, and find out what costs a few associations: at most so many at the same time.
+
+        Raises
+        ------
+        TransientError, PermanentError
+            As :meth:`ImageArchive.check`; what fails beyond that is told as a fact.
+        """
+
+
+def result_cap_of(archive: SearchableArchive) -> int | None:
     """Return the number of studies at which the source is known to stop, None when unknown."""
     cap: int | None = getattr(archive, "result_cap", None)
     return cap
