@@ -13,13 +13,15 @@ from dicom_migration.operators.defaults import (
     INVENTORY,
     PACS_POOL,
 )
-from dicom_migration.operators.discovery import (
-    ApprovePlanOperator,
+from dicom_migration.operators.inventory import (
     DiscoveryPreflightOperator,
-    MakePlanOperator,
     OpenInventoryOperator,
-    RecordPlanApprovalOperator,
     TakeInventoryOperator,
+)
+from dicom_migration.operators.planning import (
+    ApprovePlanOperator,
+    MakePlanOperator,
+    RecordPlanApprovalOperator,
 )
 from dicom_migration.operators.quality import ProfileInventoryOperator
 

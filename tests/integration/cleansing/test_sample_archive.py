@@ -26,13 +26,12 @@ from dicom_migration.operators.cleansing import (
     SettleWaveOperator,
 )
 from dicom_migration.operators.defaults import APPROVED_PLAN, CLEANSED_WAVE
-from dicom_migration.operators.discovery import (
+from dicom_migration.operators.inventory import (
     DiscoveryPreflightOperator,
-    MakePlanOperator,
     OpenInventoryOperator,
-    RecordPlanApprovalOperator,
     TakeInventoryOperator,
 )
+from dicom_migration.operators.planning import MakePlanOperator, RecordPlanApprovalOperator
 from dicom_migration.operators.quality import ProfileInventoryOperator
 from include.sample_archive import build
 from include.sample_archive.index import ArchiveIndex
