@@ -94,9 +94,18 @@ study = Table(
     Column("modalities", String(255), nullable=False, server_default=""),
     Column("number_of_series", Integer),
     Column("number_of_instances", Integer),
+    # what the source tells or a listing of instances showed, joined by a backslash
+    _text("sop_classes"),
     Column("bytes_estimated", BigInteger),
+    # told: by the source; sampled: from retrieved instances; assumed: by the policy
+    Column("bytes_basis", String(8), nullable=False, server_default=""),
+    # half of the 95 % confidence interval, in bytes; None when nothing was measured
+    Column("bytes_error", BigInteger),
     Column("first_seen_at", _UTC, nullable=False),
     Column("last_seen_at", _UTC, nullable=False),
+    # the inventory that saw it last, and when one missed it
+    Column("last_inventory_id", String(64), nullable=False, server_default=""),
+    Column("vanished_at", _UTC),
     # what the plan decided
     Column("plan_id", String(64), nullable=False, server_default=""),
     Column("decision", String(16), nullable=False, server_default=""),
@@ -141,6 +150,18 @@ series = Table(
     _text("series_description"),
     _text("body_part_examined"),
     Column("number_of_instances", Integer),
+    _text("sop_classes"),
+)
+
+inventory = Table(
+    "inventory",
+    metadata,
+    Column("inventory_id", String(64), primary_key=True),
+    _text("source"),
+    Column("opened_at", _UTC, nullable=False),
+    Column("closed_at", _UTC),
+    # counts as JSON: windows, queries, studies found, new, grown, vanished ...
+    _text("summary"),
 )
 
 inventory_window = Table(
@@ -153,8 +174,23 @@ inventory_window = Table(
     Column("date_to", String(8), nullable=False, server_default=""),
     Column("state", String(16), nullable=False),
     _count("studies_found"),
+    _count("queries"),
+    # counts as JSON, for the summary of the inventory
+    _text("counts"),
     _text("note"),
     Column("updated_at", _UTC, nullable=False),
+)
+
+size_sample = Table(
+    "size_sample",
+    metadata,
+    Column("source", String(255), primary_key=True),
+    Column("modality", String(16), primary_key=True),
+    Column("instances", Integer, nullable=False),
+    Column("mean_bytes", Float, nullable=False),
+    # half of the 95 % confidence interval of the mean, in bytes
+    Column("error_bytes", Float, nullable=False),
+    Column("sampled_at", _UTC, nullable=False),
 )
 
 plan = Table(
@@ -334,6 +370,8 @@ source_fingerprint = Table(
     Column("fingerprint", String(64), nullable=False),
     Column("latency_s", Float, nullable=False),
     Column("facts", Text, nullable=False),
+    # what the source shows of its contents: not part of the fingerprint
+    _text("observed"),
     Column("seen_at", _UTC, nullable=False),
 )
 
