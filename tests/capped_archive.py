@@ -100,7 +100,16 @@ def _matches(study: StudyRecord, query: StudyQuery) -> bool:
     """Match as databases do: a range compares text, and nothing matches an empty date."""
     if query.study_instance_uids and study.study_instance_uid not in query.study_instance_uids:
         return False
-    if not study.patient_id.startswith(query.patient_id_prefix or ""):
+    for value, key in (
+        (study.patient_id, query.patient_key or "*"),
+        (study.accession_number, query.accession_key or "*"),
+    ):
+        if value != key and not (key.endswith("*") and value.startswith(key[:-1])):
+            return False
+    if query.time_range and not (
+        study.study_time
+        and (query.time_from or "") <= study.study_time <= (query.time_to or "999999")
+    ):
         return False
     if query.date_from is None and query.date_to is None:
         return True

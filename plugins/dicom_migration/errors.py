@@ -33,7 +33,10 @@ class ReasonCode(StrEnum):
     DISK_FULL = "disk_full"
     APPROVAL_MISSING = "approval_missing"
     # discovery
+    SOURCE_RECONFIGURED = "source_reconfigured"
     WINDOW_CAPPED = "window_capped"
+    LISTING_INCOMPLETE = "listing_incomplete"
+    STUDY_VANISHED = "study_vanished"
     STUDY_UNDATED = "study_undated"
     STUDY_EMPTY = "study_empty"
     UID_INVALID = "uid_invalid"

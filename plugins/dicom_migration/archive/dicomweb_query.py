@@ -24,6 +24,7 @@ _NOT_RETURNED_BY_DEFAULT = {
         records.ISSUER_OF_PATIENT_ID,
         records.STUDY_SERIES_COUNT,
         records.STUDY_INSTANCE_COUNT,
+        records.SOP_CLASSES_IN_STUDY,
     ),
     records.SERIES_INSTANCE_UID: (
         records.SERIES_DESCRIPTION,
@@ -37,12 +38,16 @@ _NOT_RETURNED_BY_DEFAULT = {
 def study_params(query: StudyQuery, study_instance_uid: str = "") -> dict[str, str]:
     """Return the query parameters for studies of a date range, or for one study."""
     params = {}
-    if query.date_from or query.date_to:
-        params["StudyDate"] = f"{query.date_from or ''}-{query.date_to or ''}"
+    if query.date_range:
+        params["StudyDate"] = query.date_range
+    if query.time_range:
+        params["StudyTime"] = query.time_range
     if study_instance_uid:
         params["StudyInstanceUID"] = study_instance_uid
-    if query.patient_id_prefix:
-        params["PatientID"] = f"{query.patient_id_prefix}*"
+    if query.patient_key:
+        params["PatientID"] = query.patient_key
+    if query.accession_key:
+        params["AccessionNumber"] = query.accession_key
     return params
 
 

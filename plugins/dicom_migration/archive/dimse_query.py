@@ -32,10 +32,11 @@ STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 def study_keys(query: StudyQuery, study_instance_uid: str = "") -> dict[int, str]:
     """Return the identifier for studies of a date range, or for one study."""
     keys = _keys("STUDY", records.STUDY_KEYS)
-    keys[records.STUDY_DATE] = date_range(query.date_from, query.date_to)
+    keys[records.STUDY_DATE] = query.date_range
+    keys[records.STUDY_TIME] = query.time_range
     keys[records.STUDY_INSTANCE_UID] = study_instance_uid
-    if query.patient_id_prefix:
-        keys[records.PATIENT_ID] = f"{query.patient_id_prefix}*"
+    keys[records.PATIENT_ID] = query.patient_key
+    keys[records.ACCESSION_NUMBER] = query.accession_key
     return keys
 
 
@@ -66,13 +67,6 @@ def instance_keys(
     keys[records.STUDY_INSTANCE_UID] = checked_uid(study_instance_uid, "Study Instance UID")
     keys[records.SERIES_INSTANCE_UID] = checked_uid(series_instance_uid, "Series Instance UID")
     return keys
-
-
-def date_range(date_from: str | None, date_to: str | None) -> str:
-    """Return the range matching of PS3.4 section C.2.2.2.5, "" for any date."""
-    if not date_from and not date_to:
-        return ""
-    return f"{date_from or ''}-{date_to or ''}"
 
 
 def find(

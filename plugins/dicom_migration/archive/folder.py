@@ -63,12 +63,13 @@ class FolderArchive:
     def check(self) -> ArchiveCheck:
         """Read the headers; latency is that, in seconds, 0 when they were read before.
 
-        The facts count what is below the folder, files that are not DICOM included.
+        What is below the folder is counted as observed, files that are not DICOM included.
         """
         began = time.perf_counter()
-        facts = {"kind": "folder", "root": str(self.settings.root), **self.index.facts()}
+        facts = {"kind": "folder", "root": str(self.settings.root)}
+        observed = self.index.facts()
         latency = time.perf_counter() - began
-        return ArchiveCheck(f"DICOM folder {self.settings.root}", latency, facts)
+        return ArchiveCheck(f"DICOM folder {self.settings.root}", latency, facts, observed)
 
     def find_studies(self, query: StudyQuery) -> Iterator[StudyRecord]:
         """Yield the studies; as at a PACS, a date range does not match undated ones.
@@ -79,10 +80,16 @@ class FolderArchive:
         wanted = {checked_uid(uid, "Study Instance UID") for uid in query.study_instance_uids}
         for uid, study in self.index.studies.items():
             record = study.record
-            asked_for = _dated_within(record.study_date, query) and _begins(record, query)
+            asked_for = (
+                _dated_within(record.study_date, query)
+                and _timed_within(record.study_time, query)
+                and _begins(record, query)
+            )
             if (not wanted or uid in wanted) and asked_for:
                 yield study.summary()
-        if not wanted and not query.patient_id_prefix and _dated_within("", query):
+        nothing_known = StudyRecord("")
+        unasked = _dated_within("", query) and _timed_within("", query)
+        if not wanted and unasked and _begins(nothing_known, query):
             yield from self.index.nameless
 
     def find_series(self, study_instance_uid: str) -> Iterator[SeriesRecord]:
@@ -182,8 +189,21 @@ def _dated_within(study_date: str, query: StudyQuery) -> bool:
     return (query.date_from or "") <= date <= (query.date_to or "99999999")
 
 
+def _timed_within(study_time: str, query: StudyQuery) -> bool:
+    if not query.time_from and not query.time_to:
+        return True
+    time_ = study_time.replace(":", "")  # the form of ACR-NEMA, PS3.5 section 6.2, VR TM
+    return bool(time_) and (query.time_from or "") <= time_ <= (query.time_to or "999999")
+
+
 def _begins(record: StudyRecord, query: StudyQuery) -> bool:
-    return record.patient_id.startswith(query.patient_id_prefix or "")
+    return all(
+        value == key or (key.endswith("*") and value.startswith(key[:-1]))
+        for value, key in (
+            (record.patient_id, query.patient_key or "*"),
+            (record.accession_number, query.accession_key or "*"),
+        )
+    )
 
 
 def _missing(study_instance_uid: str) -> PermanentError:

@@ -62,6 +62,8 @@ class IndexedStudy:
             modalities=tuple(sorted({s.modality for s in self.series.values() if s.modality})),
             number_of_series=len(self.series),
             number_of_instances=len({f.identity.sop_instance_uid for f in self.files}),
+            sop_classes=tuple(sorted({f.identity.sop_class_uid for f in self.files})),
+            total_bytes=sum(f.size for f in self.files),
         )
 
 

@@ -24,15 +24,62 @@ class StudyQuery:
         undated studies included.
     study_instance_uids
         When not empty, only these studies.
-    patient_id_prefix
-        When not None, only studies whose Patient ID (0010,0020) begins with it: ASCII without
-        wildcards. A source may ignore it, or match without regard to case.
+    time_from, time_to
+        Inclusive Study Time range (0008,0030) as ``HHMMSS.FFFFFF``, shorter ones included; only
+        within one day: a range of dates and one of times do not combine across midnight (PS3.4
+        section C.2.2.2.5). A source may ignore it.
+    patient_id_prefix, accession_prefix
+        When not None, only studies whose Patient ID (0010,0020) or Accession Number (0008,0050)
+        begins with it: ASCII without wildcards. A source may ignore it, or match without regard
+        to case.
+    patient_id, accession_number
+        When not None, only studies that have exactly this one; goes before the beginning.
     """
 
     date_from: str | None = None
     date_to: str | None = None
     study_instance_uids: tuple[str, ...] = ()
     patient_id_prefix: str | None = None
+    time_from: str | None = None
+    time_to: str | None = None
+    accession_prefix: str | None = None
+    patient_id: str | None = None
+    accession_number: str | None = None
+
+    @property
+    def date_range(self) -> str:
+        """The Study Date to match, "" for any."""
+        return _range(self.date_from, self.date_to)
+
+    @property
+    def time_range(self) -> str:
+        """The Study Time to match, "" for any."""
+        return _range(self.time_from, self.time_to)
+
+    @property
+    def patient_key(self) -> str:
+        """The Patient ID to match, "" for any."""
+        return _key(self.patient_id, self.patient_id_prefix)
+
+    @property
+    def accession_key(self) -> str:
+        """The Accession Number to match, "" for any."""
+        return _key(self.accession_number, self.accession_prefix)
+
+
+def _key(value: str | None, beginning: str | None) -> str:
+    """Write single value or wildcard matching (PS3.4 sections C.2.2.2.1 and C.2.2.2.4)."""
+    return value or (f"{beginning}*" if beginning else "")
+
+
+def _range(first: str | None, last: str | None) -> str:
+    """Write the range matching of PS3.4 section C.2.2.2.5.
+
+    A range of one value is written as that value: some sources know no range from X to X.
+    """
+    if not first and not last:
+        return ""
+    return first if first and first == last else f"{first or ''}-{last or ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +87,9 @@ class StudyRecord:
     """A study as the source's own database reports it (holds PHI).
 
     Text attributes are stripped; "" means absent or empty. ``number_of_*`` are None when the
-    source does not tell (Number of Study Related Series/Instances, (0020,1206)/(0020,1208)).
+    source does not tell (Number of Study Related Series/Instances, (0020,1206)/(0020,1208)), and
+    so is ``total_bytes``, the size of all instances as stored. ``sop_classes`` are those of SOP
+    Classes in Study (0008,0062), () when it is not told.
     """
 
     study_instance_uid: str
@@ -58,6 +107,8 @@ class StudyRecord:
     modalities: tuple[str, ...] = ()
     number_of_series: int | None = None
     number_of_instances: int | None = None
+    sop_classes: tuple[str, ...] = ()
+    total_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +205,34 @@ class ArchiveCheck:
     """Result of asking the source whether it is there and what it can do (no PHI).
 
     ``latency_s`` is the round trip of the check in seconds; ``facts`` is a flat, JSON-able
-    mapping whose hash is the configuration fingerprint.
+    mapping whose hash is the configuration fingerprint. ``observed`` is what changes with the
+    archive's contents, and so is no configuration.
     """
 
     description: str
     latency_s: float
     facts: dict[str, str]
+    observed: dict[str, str] = field(default_factory=dict)
+
+
+class SearchableArchive(Protocol):
+    """The part of :class:`ImageArchive` that an inventory needs; its methods mean the same."""
+
+    @property
+    def name(self) -> str:
+        """How the ledger calls the source."""
+
+    def check(self) -> ArchiveCheck:
+        """Prove that the source answers."""
+
+    def find_studies(self, query: StudyQuery) -> Iterator[StudyRecord]:
+        """Yield each matching study, lazily."""
+
+    def find_series(self, study_instance_uid: str) -> Iterator[SeriesRecord]:
+        """Yield the series of one study."""
+
+    def find_instances(self, study_instance_uid: str) -> Iterator[InstanceRecord]:
+        """Yield the SOP Instances of one study."""
 
 
 @runtime_checkable
@@ -235,7 +308,7 @@ class ImageArchive(Protocol):
         """Close."""
 
 
-def result_cap_of(archive: ImageArchive) -> int | None:
+def result_cap_of(archive: SearchableArchive) -> int | None:
     """Return the number of studies at which the source is known to stop, None when unknown."""
     cap: int | None = getattr(archive, "result_cap", None)
     return cap

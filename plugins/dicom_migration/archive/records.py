@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dicom_migration.archive.protocol import InstanceRecord, SeriesRecord, StudyRecord
+from dicom_migration.uids import is_valid_uid
 
 Attributes = Mapping[int, tuple[str, ...]]
 """Text values by tag; text of any multiplicity but CS and UI is one value."""
@@ -25,6 +26,7 @@ QUERY_RETRIEVE_LEVEL = 0x00080052
 FAILED_SOP_INSTANCE_UID_LIST = 0x00080058
 MODALITY = 0x00080060
 MODALITIES_IN_STUDY = 0x00080061
+SOP_CLASSES_IN_STUDY = 0x00080062
 INSTITUTION_NAME = 0x00080080
 STUDY_DESCRIPTION = 0x00081030
 SERIES_DESCRIPTION = 0x0008103E
@@ -54,6 +56,7 @@ STUDY_KEYS = (
     STUDY_TIME,
     ACCESSION_NUMBER,
     MODALITIES_IN_STUDY,
+    SOP_CLASSES_IN_STUDY,
     INSTITUTION_NAME,
     STUDY_DESCRIPTION,
     PATIENT_NAME,
@@ -117,6 +120,7 @@ def study_record(attributes: Attributes) -> StudyRecord:
         modalities=_modalities(attributes),
         number_of_series=count(attributes, STUDY_SERIES_COUNT),
         number_of_instances=count(attributes, STUDY_INSTANCE_COUNT),
+        sop_classes=_sop_classes(attributes),
     )
 
 
@@ -144,6 +148,12 @@ def instance_record(
         sop_class_uid=first(attributes, SOP_CLASS_UID),
         number_of_frames=count(attributes, NUMBER_OF_FRAMES),
     )
+
+
+def _sop_classes(attributes: Attributes) -> tuple[str, ...]:
+    """Return the UIDs among SOP Classes in Study; a malformed one tells nothing."""
+    values = attributes.get(SOP_CLASSES_IN_STUDY, ())
+    return tuple(sorted({value for value in values if is_valid_uid(value)}))
 
 
 def _modalities(attributes: Attributes) -> tuple[str, ...]:

@@ -71,12 +71,98 @@ def without_counts(uid: str, error: MigrationError) -> ExceptionNote:
     )
 
 
-def cut_off(what: str) -> ExceptionNote:
-    """Return the note for a range whose answer looks cut off."""
+def lists_fewer(uid: str, what: str, listed: int, counted: int) -> ExceptionNote:
+    """Return the note for a study of which the source lists less than it counts."""
+    return ExceptionNote(
+        ReasonCode.LISTING_INCOMPLETE,
+        PHASE,
+        study_instance_uid=uid,
+        detail=f"The source lists {listed} of the {counted} {what} that it counts.",
+        suggested_fix="Compare with the study at the source; its listing may be cut off.",
+    )
+
+
+def level_refused(error: MigrationError) -> ExceptionNote:
+    """Return the note for a source that does not tell the series or instances of any study."""
+    return ExceptionNote(
+        ReasonCode.SOURCE_REFUSED_OPERATION,
+        PHASE,
+        subject="series and instances",
+        detail=f"The source refuses to list series or instances, and is not asked any more: "
+        f"{error.message}",
+        suggested_fix="Allow C-FIND at series and image level for our AE title, then run discovery "
+        "again; or set list_series and list_instances to false and count_instances to never.",
+    )
+
+
+def unproven(what: str, why: str) -> ExceptionNote:
+    """Return the note for a part of the archive that may hold more than was found."""
     return ExceptionNote(
         ReasonCode.WINDOW_CAPPED,
         PHASE,
         subject=what,
-        detail=f"The answer for {what} looks cut off and cannot be asked in smaller parts.",
+        detail=f"It is not certain that every study was found: the answer for {what} {why}.",
         suggested_fix="Raise the result limit at the source, or compare its own count of studies.",
+    )
+
+
+def beyond_queries(attribute: str) -> ExceptionNote:
+    """Return the note for studies that no query can bring, should there be any."""
+    return ExceptionNote(
+        ReasonCode.WINDOW_CAPPED,
+        PHASE,
+        subject=f"studies without {attribute}",
+        detail="Days whose answers are cut off were asked for in parts and all that the source "
+        f"showed of them was found. Should it hold studies without {attribute} on these days, and "
+        "have shown none, they cannot be asked for.",
+        suggested_fix="Raise the result limit at the source, or compare its own count of studies.",
+    )
+
+
+def dates_ignored() -> ExceptionNote:
+    """Return the note for a source that answers any range of dates with everything."""
+    return ExceptionNote(
+        ReasonCode.SOURCE_ANSWER_INVALID,
+        PHASE,
+        subject="Study Date",
+        detail="The source answers a range of Study Dates with studies of other dates. All of "
+        "them are recorded, but every window brings them again.",
+        suggested_fix="Report it to the vendor; set window_days to 36500, so that it is asked "
+        "three times and not hundreds of times.",
+    )
+
+
+def vanished(uid: str) -> ExceptionNote:
+    """Return the note for a study that the source does not know any more."""
+    return ExceptionNote(
+        ReasonCode.STUDY_VANISHED,
+        PHASE,
+        study_instance_uid=uid,
+        detail="The last inventory missed the study, and the source does not know its UID.",
+        suggested_fix="Ask the archive's administrator whether it was deleted, or merged under "
+        "another UID.",
+    )
+
+
+def not_looked_for(count: int) -> ExceptionNote:
+    """Return the note for missed studies that were too many to be asked for one by one."""
+    return ExceptionNote(
+        ReasonCode.STUDY_VANISHED,
+        PHASE,
+        subject="not looked for",
+        detail=f"The last inventory missed {count} more studies than vanished_checks allows to "
+        "be asked for by UID.",
+        suggested_fix="Look at the other exceptions of discovery first: a source that hides "
+        "studies is likelier than so many deletions. Then raise vanished_checks.",
+    )
+
+
+def reconfigured(source: str, changes: str) -> ExceptionNote:
+    """Return the note for a source that is not configured as it was."""
+    return ExceptionNote(
+        ReasonCode.SOURCE_RECONFIGURED,
+        PHASE,
+        subject=source[:128],
+        detail=f"The source is not configured as at the last check: {changes}.",
+        suggested_fix="Ask its administrator whether that was meant; then close this exception.",
     )

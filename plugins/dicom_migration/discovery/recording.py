@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Table, select, update
+from sqlalchemy import Table, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dicom_migration.archive import SeriesRecord, StudyRecord
+from dicom_migration.discovery.sizes import StudySize
 from dicom_migration.ledger import StudyState, schema, utc_now
 
 if TYPE_CHECKING:
@@ -33,11 +35,15 @@ _TEXTS = (
     "study_description",
     "institution_name",
 )
-REPORTED = (*_TEXTS, "modalities", "number_of_series", "number_of_instances", "bytes_estimated")
+#: What the source says, and what is compared with what it said before.
+TOLD = (*_TEXTS, "modalities", "number_of_series", "number_of_instances", "sop_classes")
+SIZES = ("bytes_estimated", "bytes_basis", "bytes_error")
+REPORTED = (*TOLD, *SIZES)
+_BOOKKEEPING = ("state", "wave_id", "received_instances", "last_inventory_id", "vanished_at")
 
 
-def study_row(record: StudyRecord, bytes_of: Callable[[StudyRecord], int | None]) -> dict[str, Any]:
-    """Return the columns that `record` fills; modalities sorted, joined by a backslash."""
+def study_row(record: StudyRecord, size: StudySize) -> dict[str, Any]:
+    """Return the columns that `record` fills; what is a list is sorted, joined by a backslash."""
     row: dict[str, Any] = {"study_instance_uid": record.study_instance_uid}
     for name in _TEXTS:
         row[name] = _clean(getattr(record, name), _LIMITS.get(name, _DEFAULT_LIMIT))
@@ -45,7 +51,8 @@ def study_row(record: StudyRecord, bytes_of: Callable[[StudyRecord], int | None]
     row["modalities"] = _clean(modalities, _LIMITS["modalities"])
     row["number_of_series"] = record.number_of_series
     row["number_of_instances"] = record.number_of_instances
-    row["bytes_estimated"] = bytes_of(record)
+    row["sop_classes"] = "\\".join(record.sop_classes)
+    row["bytes_estimated"], row["bytes_basis"], row["bytes_error"] = size
     return row
 
 
@@ -58,49 +65,52 @@ def _clean(text: str, limit: int) -> str:
 def known_rows(ledger: Ledger, uids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return what the ledger holds of these studies (at most `BATCH`), by UID.
 
-    What the source reported, and ``state``, ``wave_id`` and ``received_instances``.
+    What the source reported, where the study stands, and whether its series are ``listed``.
     """
-    table = schema.study.c
-    names = ("study_instance_uid", *REPORTED, "state", "wave_id", "received_instances")
-    columns = [table[name] for name in names]
+    table, series = schema.study.c, schema.series.c
+    columns = [table[name] for name in ("study_instance_uid", *REPORTED, *_BOOKKEEPING)]
+    listed = exists().where(series.study_instance_uid == table.study_instance_uid).label("listed")
     with ledger.read() as connection:
-        rows = connection.execute(select(*columns).where(table.study_instance_uid.in_(uids)))
+        rows = connection.execute(
+            select(*columns, listed).where(table.study_instance_uid.in_(uids))
+        )
         return {row.study_instance_uid: dict(row._mapping) for row in rows}
 
 
 def record_studies(
-    ledger: Ledger,
+    connection: Connection,
     source: str,
+    inventory_id: str,
     rows: Sequence[dict[str, Any]],
     seen: Sequence[str],
-    series: Iterable[SeriesRecord],
+    series: Iterable[ListedSeries],
 ) -> None:
     """Insert or update new and changed studies with their series; touch those only `seen`.
 
     A study keeps its state and what was decided; a new one is ``discovered``.
     """
     now = utc_now()
-    with ledger.write() as connection:
-        fixed = {
-            "source": source,
-            "state": StudyState.DISCOVERED.value,
-            "first_seen_at": now,
-            "last_seen_at": now,
-            "updated_at": now,
-        }
-        upsert(
-            connection,
-            schema.study,
-            [{**row, **fixed} for row in rows],
-            (*REPORTED, "last_seen_at", "updated_at"),
+    sighting = {"last_seen_at": now, "last_inventory_id": inventory_id, "vanished_at": None}
+    fixed = {
+        "source": source,
+        "state": StudyState.DISCOVERED.value,
+        "first_seen_at": now,
+        "updated_at": now,
+        **sighting,
+    }
+    upsert(
+        connection,
+        schema.study,
+        [{**row, **fixed} for row in rows],
+        (*REPORTED, *sighting, "updated_at"),
+    )
+    if seen:
+        connection.execute(
+            update(schema.study)
+            .where(schema.study.c.study_instance_uid.in_(seen))
+            .values(**sighting)
         )
-        if seen:
-            connection.execute(
-                update(schema.study)
-                .where(schema.study.c.study_instance_uid.in_(seen))
-                .values(last_seen_at=now)
-            )
-        upsert(connection, schema.series, [_series_row(item) for item in series], _SERIES_COLUMNS)
+    upsert(connection, schema.series, [_series_row(item) for item in series], _SERIES_COLUMNS)
 
 
 _SERIES_COLUMNS = (
@@ -109,16 +119,27 @@ _SERIES_COLUMNS = (
     "series_description",
     "body_part_examined",
     "number_of_instances",
+    "sop_classes",
 )
 
 
-def _series_row(record: SeriesRecord) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class ListedSeries:
+    """A series with the SOP classes that a listing of its instances showed, () without one."""
+
+    record: SeriesRecord
+    sop_classes: tuple[str, ...] = ()
+
+
+def _series_row(listed: ListedSeries) -> dict[str, Any]:
+    record = listed.record
     row: dict[str, Any] = {
+        "sop_classes": "\\".join(listed.sop_classes),
         "study_instance_uid": record.study_instance_uid,
         "series_instance_uid": record.series_instance_uid,
         "number_of_instances": record.number_of_instances,
     }
-    for name in _SERIES_COLUMNS[:-1]:
+    for name in _SERIES_COLUMNS[:4]:
         row[name] = _clean(getattr(record, name), _DEFAULT_LIMIT)
     return row
 

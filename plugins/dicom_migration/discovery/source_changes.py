@@ -28,12 +28,10 @@ from dicom_migration.ledger import (
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from dicom_migration.ledger import Ledger
-
 _COPIED = (StudyState.TRANSFERRED.value, StudyState.VERIFIED.value)
 #: What a copy was measured against. Not the series: verification does not count them, so that a
 #: study sent again would differ in them for ever.
-_EVIDENCE = ("number_of_instances", "bytes_estimated")
+_EVIDENCE = ("number_of_instances", "bytes_estimated", "bytes_basis", "bytes_error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,25 +106,24 @@ def row_to_record(
     return {**now, **{name: before[name] for name in _EVIDENCE}}
 
 
-def record_changes(ledger: Ledger, changes: Sequence[SourceChange], chain: EventChain) -> None:
+def record_changes(
+    connection: Connection, changes: Sequence[SourceChange], chain: EventChain
+) -> None:
     """Note the changes, and move the studies to ``mismatched`` so that they are settled."""
-    if not changes:
-        return
     by_uid = {change.study_instance_uid: change for change in changes}
-    with ledger.write() as connection:
-        copied = _still_copied(connection, sorted(by_uid))
-        if not copied:
-            return
-        note_exceptions(connection, [by_uid[uid].note() for uid in copied], chain)
-        # Verification sends again what has a verdict that says so, and nothing else.
-        connection.execute(insert(schema.verification), [_verdict(by_uid[uid]) for uid in copied])
-        move_studies(
-            connection,
-            copied,
-            StudyState.MISMATCHED,
-            chain,
-            payload={"why": ReasonCode.SOURCE_CHANGED.value},
-        )
+    copied = _still_copied(connection, sorted(by_uid)) if changes else []
+    if not copied:
+        return
+    note_exceptions(connection, [by_uid[uid].note() for uid in copied], chain)
+    # Verification sends again what has a verdict that says so, and nothing else.
+    connection.execute(insert(schema.verification), [_verdict(by_uid[uid]) for uid in copied])
+    move_studies(
+        connection,
+        copied,
+        StudyState.MISMATCHED,
+        chain,
+        payload={"why": ReasonCode.SOURCE_CHANGED.value},
+    )
 
 
 def _still_copied(connection: Connection, uids: Sequence[str]) -> list[str]:

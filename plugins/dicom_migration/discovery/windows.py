@@ -91,6 +91,9 @@ def open_inventory(
         if not ids:
             windows = cut_windows(inventory_id, policy, today)
             connection.execute(
+                insert(schema.inventory).values(inventory_id=inventory_id, opened_at=utc_now())
+            )
+            connection.execute(
                 insert(schema.inventory_window),
                 [_row(inventory_id, window) for window in windows],
             )
@@ -99,13 +102,14 @@ def open_inventory(
     return [list(ids[number::tasks]) for number in range(tasks)]
 
 
-def read_window(ledger: Ledger, window_id: str) -> tuple[Window, str]:
-    """Return a window and its state, ``pending`` or ``done``."""
+def read_window(ledger: Ledger, window_id: str) -> tuple[Window, str, str]:
+    """Return a window, its inventory, and its state, ``pending`` or ``done``."""
     with ledger.read() as connection:
         row = connection.execute(
             select(schema.inventory_window).where(schema.inventory_window.c.window_id == window_id)
         ).one()
-    return Window(window_id, row.kind, _date(row.date_from), _date(row.date_to)), row.state
+    window = Window(window_id, row.kind, _date(row.date_from), _date(row.date_to))
+    return window, row.inventory_id, row.state
 
 
 def _row(inventory_id: str, window: Window) -> dict[str, object]:

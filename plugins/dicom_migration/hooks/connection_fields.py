@@ -131,5 +131,7 @@ def tested(hook: ArchiveHook) -> tuple[bool, str]:
             found = archive.check()
     except MigrationError as error:
         return False, str(error)
-    facts = ", ".join(f"{name}: {value}" for name, value in found.facts.items())
+    facts = ", ".join(
+        f"{name}: {value}" for name, value in {**found.facts, **found.observed}.items()
+    )
     return True, f"{found.description} answered in {found.latency_s * 1000:.1f} ms. {facts}"

@@ -45,7 +45,7 @@ def test_an_empty_folder_has_no_studies(tmp_path: Path) -> None:
     (tmp_path / "2024" / "empty study").mkdir(parents=True)
     archive = open_folder(tmp_path)
     assert list(archive.find_studies(StudyQuery())) == []
-    assert archive.check().facts["studies"] == "0"
+    assert archive.check().observed["studies"] == "0"
 
 
 def test_everything_that_is_no_instance_is_counted(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_everything_that_is_no_instance_is_counted(tmp_path: Path) -> None:
         Path(str(get_testdata_file("dicomdirtests/DICOMDIR", download=False))),
         tmp_path / "DICOMDIR",
     )
-    facts = open_folder(tmp_path).check().facts
+    facts = open_folder(tmp_path).check().observed
     counted = {k: v for k, v in facts.items() if k not in ("kind", "root")}
     assert counted == {
         "files": "5",
@@ -140,10 +140,10 @@ def test_links_lead_nowhere(tmp_path: Path) -> None:
     (root / "loop").symlink_to(root)
     (root / "dangling").symlink_to(tmp_path / "gone")
     archive = open_folder(root)
-    assert archive.check().facts["symbolic_links"] == "4"
-    assert archive.check().facts["instances"] == "1"
+    assert archive.check().observed["symbolic_links"] == "4"
+    assert archive.check().observed["instances"] == "1"
     (tmp_path / "mount").symlink_to(root)
-    assert open_folder(tmp_path / "mount").check().facts["instances"] == "1"
+    assert open_folder(tmp_path / "mount").check().observed["instances"] == "1"
 
 
 def test_a_file_that_vanished_is_a_failure(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_file_that_vanished_is_a_failure(tmp_path: Path) -> None:
 def test_a_fifo_does_not_stop_the_scan(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     copy("CT_small.dcm", tmp_path / "1.dcm")
-    assert open_folder(tmp_path).check().facts["instances"] == "1"
+    assert open_folder(tmp_path).check().observed["instances"] == "1"
 
 
 def test_dates_in_the_old_form_are_dates(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_file_without_usable_uids_is_told_as_a_study_that_nobody_can_name(
     (found,) = archive.find_studies(StudyQuery())
     assert not is_valid_uid(found.study_instance_uid)
     assert list(archive.find_studies(StudyQuery(date_from="19000101", date_to="20991231"))) == []
-    assert archive.check().facts["unreadable_files"] == "1"
+    assert archive.check().observed["unreadable_files"] == "1"
 
 
 @pytest.mark.parametrize("broken", ["scan", "delivery"])

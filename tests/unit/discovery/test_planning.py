@@ -9,6 +9,7 @@ from dicom_migration.discovery.decisions import PlanPolicies
 from dicom_migration.discovery.plan_report import report_plan
 from dicom_migration.discovery.planning import Plan, make_plan
 from dicom_migration.discovery.recording import record_studies, study_row
+from dicom_migration.discovery.sizes import StudySize
 from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.ledger import (
     EventChain,
@@ -27,8 +28,12 @@ SIZE = 1_000_000  # bytes an instance
 
 
 def known(ledger: Ledger, *studies: StudyRecord) -> None:
-    rows = [study_row(record, lambda r: (r.number_of_instances or 0) * SIZE) for record in studies]
-    record_studies(ledger, "test", rows, [], [])
+    rows = [
+        study_row(record, StudySize((record.number_of_instances or 0) * SIZE, "assumed", None))
+        for record in studies
+    ]
+    with ledger.write() as connection:
+        record_studies(connection, "test", "I1", rows, [], [])
 
 
 def decided(ledger: Ledger) -> dict[str, tuple[str, str, str]]:
