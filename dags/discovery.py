@@ -14,6 +14,7 @@ from dicom_migration.operators.defaults import (
     PACS_POOL,
 )
 from dicom_migration.operators.inventory import (
+    CloseInventoryOperator,
     DiscoveryPreflightOperator,
     OpenInventoryOperator,
     TakeInventoryOperator,
@@ -29,7 +30,7 @@ DOC = """
 ### Discovery: what is in the archive, what is to be migrated, and who says so
 
 Started by hand: first of all, and whenever new studies or changed policies are to be planned.
-Reads the source's database, no images; changes nothing there. Ends with a plan that a named
+Reads the source's database, and a few images to weigh them; changes nothing there. Ends with a plan that a named
 person approves, which starts the cleansing of its first wave. What an approved plan has taken is
 not touched by a later one; a plan nobody approved is superseded by the next.
 
@@ -38,9 +39,10 @@ not touched by a later one; a plan nobody approved is superseded by the next.
 
 | Task | What it does, and what to do when it fails |
 |---|---|
-| `preflight` | Checks policies, ledger, source, target; creates the ledger's tables. The message names file and field, or the end that does not answer. It does not try again by itself: set it right and clear the task. |
+| `preflight` | Checks policies, ledger, source, target; creates the ledger's tables. A source configured otherwise than last time is the exception `source_reconfigured`. The message names file and field, or the end that does not answer. It does not try again by itself: set it right and clear the task. |
 | `open_inventory` | Cuts history into date windows. Fails only when the ledger does not answer. |
-| `take_inventory` | Asks the source window by window; bisects cut-off answers. Tries again by itself and passes over windows that are done. `window_capped` among the exceptions: raise the source's result limit, then run discovery again. |
+| `take_inventory` | Asks the source window by window; bisects cut-off answers. Tries again by itself and passes over windows that are done. Outside the hours of `discovery.yaml` it waits. `window_capped` among the exceptions: raise the source's result limit, then run discovery again. |
+| `close_inventory` | Asks by UID for studies that were missed (`study_vanished`), retrieves a few instances of each modality to estimate sizes. A source that delivers none leaves sizes assumed. |
 | `profile` | Judges the database's fields (suite `inventory`). Reports only; fails when the suite is malformed. |
 | `make_plan` | Decides, cuts waves, publishes the report. *Skipped*: nothing is left to plan. |
 | `approve_plan` | **Waits for a person** (Required Actions). Read the report first. Nobody answers in time: it fails and nothing is approved; clear it to ask again. *Reject* goes on record with your name; change policies, run again. |
@@ -91,6 +93,9 @@ with DAG(
     take_inventory = TakeInventoryOperator.partial(task_id="take_inventory", pool=PACS_POOL).expand(
         window_ids=open_inventory.output
     )
+    close_inventory = CloseInventoryOperator(
+        task_id="close_inventory", window_ids=open_inventory.output, pool=PACS_POOL
+    )
     profile = ProfileInventoryOperator(task_id="profile", outlets=[INVENTORY])
     make_plan = MakePlanOperator(
         task_id="make_plan", plan_quarantined="{{ params.plan_quarantined }}", pool=CLOUD_POOL
@@ -110,4 +115,4 @@ with DAG(
     )
 
     preflight >> open_inventory
-    take_inventory >> profile >> make_plan >> approve_plan >> record_approval
+    take_inventory >> close_inventory >> profile >> make_plan >> approve_plan >> record_approval

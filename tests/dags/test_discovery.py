@@ -4,13 +4,16 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 from dicom_migration.operators.defaults import APPROVED_PLAN, INVENTORY, PACS_POOL
 from tests.dags.structure import edges, heavy_imports, parsed, seconds_to_parse
 
+READING = ("preflight", "take_inventory", "close_inventory")
+
 
 def test_the_plan_is_made_after_the_inventory_and_recorded_after_its_approval() -> None:
     dag = parsed("discovery")
     assert {
         ("preflight", "open_inventory"),
         ("open_inventory", "take_inventory"),
-        ("take_inventory", "profile"),
+        ("take_inventory", "close_inventory"),
+        ("close_inventory", "profile"),
         ("profile", "make_plan"),
         ("make_plan", "approve_plan"),
         ("approve_plan", "record_approval"),
@@ -27,7 +30,7 @@ def test_it_starts_by_hand_one_run_at_a_time() -> None:
 def test_what_asks_the_source_is_bounded_by_the_pool_of_the_pacs() -> None:
     dag = parsed("discovery")
     assert isinstance(dag.get_task("take_inventory"), MappedOperator)
-    assert {dag.get_task(task).pool for task in ("preflight", "take_inventory")} == {PACS_POOL}
+    assert {dag.get_task(task).pool for task in READING} == {PACS_POOL}
 
 
 def test_only_a_recorded_approval_announces_the_plan() -> None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
 from types import TracebackType
 from typing import Self
 
-from dicom_migration.archive import dimse_query, dimse_status, records
+from dicom_migration.archive import dimse_probe, dimse_query, dimse_status, records
 from dicom_migration.archive.dimse_check import check_source
 from dicom_migration.archive.dimse_get import retrieve_by_get
 from dicom_migration.archive.dimse_move import retrieve_by_move
@@ -60,6 +62,17 @@ class DimseArchive:
     def check(self) -> ArchiveCheck:
         """Send a C-ECHO and tell what the source accepts."""
         return check_source(self.settings)
+
+    def probe(self, associations: int, today: date) -> ArchiveCheck:
+        """Check, and find out transfer syntaxes, the limit of associations, character sets."""
+        found = self.check()
+        facts = dict(found.facts)
+        if self.settings.retrieve_method == "C-GET":
+            facts |= dimse_probe.storage_facts(self.settings)
+        if associations:
+            facts |= dimse_probe.association_facts(self.settings, associations)
+        observed = dimse_probe.character_sets(self.settings, today)
+        return replace(found, facts=facts, observed=observed)
 
     def find_studies(self, query: StudyQuery) -> Iterator[StudyRecord]:
         """Yield the studies of a date range, or those asked for by UID, one query each.

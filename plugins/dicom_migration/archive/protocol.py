@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
@@ -306,6 +307,20 @@ class ImageArchive(Protocol):
         traceback: TracebackType | None,
     ) -> None:
         """Close."""
+
+
+@runtime_checkable
+class ProbedArchive(Protocol):
+    """An archive that can be asked more of its configuration than a check does."""
+
+    def probe(self, associations: int, today: date) -> ArchiveCheck:
+        """Check, and find out what costs a few associations: at most so many at the same time.
+
+        Raises
+        ------
+        TransientError, PermanentError
+            As :meth:`ImageArchive.check`; what fails beyond that is told as a fact.
+        """
 
 
 def result_cap_of(archive: SearchableArchive) -> int | None:

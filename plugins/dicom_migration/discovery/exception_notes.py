@@ -144,6 +144,19 @@ def vanished(uid: str) -> ExceptionNote:
     )
 
 
+def found_by_uid_only(count: int) -> ExceptionNote:
+    """Return the note for studies that the source has and brought to no window."""
+    return ExceptionNote(
+        ReasonCode.WINDOW_CAPPED,
+        PHASE,
+        subject="studies found by UID only",
+        detail=f"{count} studies known from before were in no answer of this inventory, and the "
+        "source still has them when asked by UID: others like them may never have been seen.",
+        suggested_fix="Look at the other exceptions of discovery; ask the vendor which studies a "
+        "query by Study Date leaves out.",
+    )
+
+
 def not_looked_for(count: int) -> ExceptionNote:
     """Return the note for missed studies that were too many to be asked for one by one."""
     return ExceptionNote(

@@ -26,8 +26,8 @@ def returning(
     """Return the condition for quarantined studies that the next plan decides on.
 
     Always those that an excluding rule names by UID; with `plan_quarantined` all others too,
-    except those that would only come back: without a valid UID, empty at the source, or with
-    fewer instances there than the copy holds.
+    except those that would only come back: vanished or empty at the source, without a valid UID,
+    or with fewer instances there than the copy holds.
     """
     naming = [
         rule.name
@@ -44,6 +44,7 @@ def _held_by_the_source() -> ColumnElement[bool]:
     # NOT of NULL is NULL: a count that the source does not tell has to hold nobody back.
     told = func.coalesce(_STUDY.number_of_instances, _UNTOLD)
     return or_(
+        _STUDY.vanished_at.is_not(None),
         _noted(ReasonCode.UID_INVALID, phase="discovery"),
         and_(_noted(ReasonCode.STUDY_EMPTY), told == 0),
         and_(_noted(ReasonCode.SOURCE_CHANGED), told < _STUDY.received_instances),
