@@ -35,7 +35,7 @@ def take_inventory(
     policy: DiscoveryPolicy,
     may_go_on: Callable[[], bool] = _always,
 ) -> InventoryCounts:
-    """Take the inventory of these windows; those done before are passed over.
+    """Take the inventory of these windows, all of one inventory; those done are passed over.
 
     Parameters
     ----------
@@ -54,6 +54,7 @@ def take_inventory(
     source = paced(archive, each_second and each_second / policy.parallel_tasks)
     search, completion = WindowSearch(source, policy), StudyCompletion(source, policy)
     sizes = read_sizes(ledger, archive.name, policy.bytes_per_instance)
+    tools: Tools | None = None
     for number, window_id in enumerate(window_ids):
         window, inventory_id, state = read_window(ledger, window_id)
         if state == DONE:
@@ -62,8 +63,9 @@ def take_inventory(
         if not may_go_on():
             total.windows_left = len(window_ids) - number
             break
-        is_first = _begin(ledger, inventory_id, archive.name)
-        tools = Tools(ledger, source.name, inventory_id, search, completion, sizes, is_first)
+        if tools is None:
+            is_first = _begin(ledger, inventory_id, archive.name)
+            tools = Tools(ledger, source.name, inventory_id, search, completion, sizes, is_first)
         total.add(WindowInventory(window, tools).take())
     return total
 
