@@ -90,6 +90,8 @@ class Association:
         self._pdu = memoryview(b"")
         self._offset = 0
         self._message_id = 0
+        self._encoded = b""
+        self._command: Command = {}
 
     def context_for(self, abstract_syntax: str) -> AcceptedContext | None:
         """Return the accepted context of an abstract syntax, if there is one."""
@@ -149,7 +151,13 @@ class Association:
             if len(encoded) > DATASET_LIMIT:
                 raise self._violation("sent an endless command set")
             if control & _LAST:
-                return context_id, decode_command(bytes(encoded))
+                return context_id, self._decoded(bytes(encoded))
+
+    def _decoded(self, encoded: bytes) -> Command:
+        """Decode a command set; a source that finds a million studies repeats one as often."""
+        if encoded != self._encoded:
+            self._encoded, self._command = encoded, decode_command(encoded)
+        return self._command
 
     def dataset_fragments(self) -> Iterator[memoryview]:
         """Yield the dataset that follows a command, as it arrives; each piece is valid until next.

@@ -18,7 +18,7 @@ UNDEFINED_LENGTH = 0xFFFFFFFF
 MAX_DEPTH = 64
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_SHORT_VRS = frozenset(
+SHORT_VRS = frozenset(
     b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split(),
 )
 _LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
@@ -188,7 +188,7 @@ def _header(
     tag = group << 16 | number
     if encoding.explicit and group != 0xFFFE:
         vr = bytes(data[offset + 4 : offset + 6])
-        if vr in _SHORT_VRS:
+        if vr in SHORT_VRS:
             (length,) = struct.unpack_from(order + "H", data, offset + 6)
             return tag, offset + 8, length, encoding
         if vr.isalpha() and vr.isupper():

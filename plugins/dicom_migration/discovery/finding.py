@@ -7,6 +7,7 @@ does not, the parts are cut along another axis. What cannot be proven complete i
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -135,11 +136,11 @@ class WindowSearch:
         """
         awaited = set(sample)
         self._awaited.append(awaited)
-        left, proven = parts[::-1], True
+        left, proven = deque(parts), True
         while left:
-            part = left.pop()
+            part = left.popleft()
             if smaller := self._foreseen(part, axis):
-                left += smaller[::-1]
+                self._queue(left, smaller)
                 continue
             answer = yield from self._ask(part, axis)
             if answer is None or answer.is_useless(axis):
@@ -151,7 +152,7 @@ class WindowSearch:
                 continue
             awaited |= answer.uids
             if smaller := part.cut(axis, self._pieces(part, axis)):
-                left += smaller[::-1]
+                self._queue(left, smaller)
             elif not (yield from self._settle(part, axis, answer.uids)):
                 self._name_if_dated(axis, part, BROKEN_OFF if answer.broken else CUT_OFF)
                 awaited -= answer.uids
@@ -171,6 +172,13 @@ class WindowSearch:
                 self._answers.caveats.add(other.attribute)
                 return True
         return False
+
+    def _queue(self, left: deque[Slice], smaller: list[Slice]) -> None:
+        """Put parts next; last where no proof is sought, so that rare beginnings show early."""
+        if self._undated_only:
+            left.extend(smaller)
+        else:
+            left.extendleft(reversed(smaller))
 
     def _foreseen(self, part: Slice, axis: Axis) -> list[Slice]:
         """Return the parts to ask for instead of one that will not fit an answer."""

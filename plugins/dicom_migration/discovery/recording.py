@@ -58,6 +58,8 @@ def study_row(record: StudyRecord, size: StudySize) -> dict[str, Any]:
 
 def _clean(text: str, limit: int) -> str:
     """Cut text to `limit`, without what no database stores: NULs, and halves of surrogate pairs."""
+    if text.isascii() and "\0" not in text:
+        return text[:limit]
     storable = text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
     return storable[:limit]
 

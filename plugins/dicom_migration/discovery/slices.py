@@ -157,13 +157,18 @@ class Slice:
             return []
         # Who is called what longer ones begin with is matched by none of those.
         itself = [replace(self, exact_patient=True)] if self.patient else []
-        return itself + [replace(self, patient=self.patient + c) for c in CHARACTERS]
+        return itself + [replace(self, patient=text) for text in _longer(self.patient)]
 
     def _by_accession(self) -> list[Slice]:
         if self.exact_accession or len(self.accession) >= LONGEST_ACCESSION:
             return []
         itself = [replace(self, exact_accession=True)] if self.accession else []
-        return itself + [replace(self, accession=self.accession + c) for c in CHARACTERS]
+        return itself + [replace(self, accession=text) for text in _longer(self.accession)]
+
+
+def _longer(beginning: str) -> list[str]:
+    """Return the beginnings that are one character longer; a space in front means nothing."""
+    return [beginning + character for character in CHARACTERS if beginning or character != " "]
 
 
 def _ranges(length: int, pieces: int) -> Iterator[tuple[int, int]]:

@@ -163,8 +163,7 @@ class WindowInventory:
     ) -> None:
         uid = record.study_instance_uid
         owed = self._tools.completion.owed(record, before)
-        now = study_row(record, UNKNOWN_SIZE)
-        if before is not None and not owed and not changed_columns(before, now):
+        if before is not None and not owed and not self._differs(before, record):
             batch.untouched.append(uid)
             self._tell(before, before, batch)
         else:
@@ -179,6 +178,9 @@ class WindowInventory:
         if record.number_of_instances == 0:
             batch.notes.append(without_images(uid))
             self._counts.empty += 1
+
+    def _differs(self, before: dict[str, Any], record: StudyRecord) -> bool:
+        return bool(changed_columns(before, study_row(record, UNKNOWN_SIZE)))
 
     def _add_row(
         self,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from dicom_migration.errors import ReasonCode
 from dicom_migration.ledger import schema
 from dicom_migration.ledger.clock import utc_now
 from dicom_migration.ledger.events import EventChain
+
+BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,36 +61,20 @@ def note_exceptions(
         How many were new or opened again (each of them has an event).
     """
     by_fingerprint = {note.fingerprint: note for note in notes}
-    table = schema.exception.c
-    opened: list[ExceptionNote] = []
-    for fingerprint, note in by_fingerprint.items():
-        now = utc_now()
-        status = connection.scalar(select(table.status).where(table.fingerprint == fingerprint))
-        if status is None:
-            connection.execute(
-                insert(schema.exception).values(
-                    fingerprint=fingerprint,
-                    reason=note.reason.value,
-                    phase=note.phase,
-                    study_instance_uid=note.study_instance_uid,
-                    series_instance_uid=note.series_instance_uid,
-                    sop_instance_uid=note.sop_instance_uid,
-                    subject=note.subject,
-                    detail=note.detail,
-                    suggested_fix=note.suggested_fix,
-                    status="open",
-                    created_at=now,
-                    seen_at=now,
-                )
-            )
-        else:
-            connection.execute(
-                update(schema.exception)
-                .where(table.fingerprint == fingerprint)
-                .values(status="open", seen_at=now, detail=note.detail)
-            )
-        if status != "open":
-            opened.append(note)
+    known = _statuses(connection, list(by_fingerprint))
+    now = utc_now()
+    new = [note for fingerprint, note in by_fingerprint.items() if fingerprint not in known]
+    if new:
+        connection.execute(insert(schema.exception), [_row(note, now) for note in new])
+    if known:
+        table = schema.exception.c
+        connection.execute(
+            update(schema.exception)
+            .where(table.fingerprint == bindparam("seen_fingerprint"))
+            .values(status="open", seen_at=now, detail=bindparam("seen_detail")),
+            [{"seen_fingerprint": key, "seen_detail": by_fingerprint[key].detail} for key in known],
+        )
+    opened = [note for key, note in by_fingerprint.items() if known.get(key) != "open"]
     chain.append(
         connection,
         [
@@ -100,6 +87,37 @@ def note_exceptions(
         ],
     )
     return len(opened)
+
+
+def _statuses(connection: Connection, fingerprints: Sequence[str]) -> dict[str, str]:
+    """Return the statuses of the exceptions that are recorded already, by fingerprint."""
+    table = schema.exception.c
+    found: dict[str, str] = {}
+    for start in range(0, len(fingerprints), BATCH):
+        rows = connection.execute(
+            select(table.fingerprint, table.status).where(
+                table.fingerprint.in_(fingerprints[start : start + BATCH])
+            )
+        )
+        found.update({row.fingerprint: row.status for row in rows})
+    return found
+
+
+def _row(note: ExceptionNote, now: datetime) -> dict[str, object]:
+    return {
+        "fingerprint": note.fingerprint,
+        "reason": note.reason.value,
+        "phase": note.phase,
+        "study_instance_uid": note.study_instance_uid,
+        "series_instance_uid": note.series_instance_uid,
+        "sop_instance_uid": note.sop_instance_uid,
+        "subject": note.subject,
+        "detail": note.detail,
+        "suggested_fix": note.suggested_fix,
+        "status": "open",
+        "created_at": now,
+        "seen_at": now,
+    }
 
 
 def resolve_exceptions(
