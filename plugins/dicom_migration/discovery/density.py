@@ -56,9 +56,7 @@ class Density:
 
     def pieces_of_cut_off(self, days: int | None) -> int:
         """Return into how many parts a range is cut whose answer was cut off."""
-        if self.cap is None:
-            return 2
-        if not days or self.a_day is None:
+        if not days or self.a_day is None or self.cap is None:
             return _PIECES_OF_THE_UNKNOWN
         return max(_PIECES_OF_THE_UNKNOWN, self._wanted(self.a_day * days, self.cap))
 

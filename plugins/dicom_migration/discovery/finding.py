@@ -19,7 +19,6 @@ from dicom_migration.discovery.slices import Axis, Slice
 from dicom_migration.discovery.windows import UNDATED, Window
 from dicom_migration.errors import (
     MAY_CONCERN_EVERYBODY,
-    MigrationError,
     PermanentError,
     TransientError,
 )
@@ -215,9 +214,13 @@ class WindowSearch:
         answer.broken = False
         try:
             yield from self._listen(part, axis, answer)
-        except TransientError as error:
+        except TransientError:
             answer.broken = True
-            self._failed(error)
+            # A source that overlooks identifiers meets its defective row at every one of them.
+            hopeless = self._is_hopeless()
+            answer.refused = hopeless and axis > Axis.TIME
+            if hopeless and not answer.refused:
+                raise
         except PermanentError as error:
             if axis is Axis.DATE or error.reason not in MAY_CONCERN_EVERYBODY:
                 raise
@@ -254,18 +257,17 @@ class WindowSearch:
         if not record.accession_number:
             self._lacking.add(Axis.ACCESSION)
 
-    def _failed(self, error: MigrationError) -> None:
-        """Tell a question that is too big from a source that is down.
+    def _is_hopeless(self) -> bool:
+        """Tell a question that is too big from a source that fails whatever it is asked.
 
         Raises
         ------
         TransientError, PermanentError
-            It is the source.
+            The source does not even answer a check.
         """
         self._failed_in_a_row += 1
-        if self._failed_in_a_row >= GIVE_UP_AFTER:
-            raise error
         self._archive.check()
+        return self._failed_in_a_row >= GIVE_UP_AFTER
 
     def _name_if_dated(self, axis: Axis, part: Slice, why: str) -> None:
         if axis is Axis.DATE:
