@@ -5,8 +5,9 @@ bench-discovery``) does two things.
 
 **Scale.** A synthetic source (see ``synthetic_source.py``) of so many studies stops at 500 answers
 without a word. Two processes take its inventory, as two mapped tasks would, on SQLite and on
-PostgreSQL. Shown and required: every study is in the ledger and none was recorded twice, whatever
-the cap; no process needs more than 500 MB. Results are left in ``.bench/discovery_scale.json``.
+PostgreSQL. Then a source that never stops answers one query with all of its studies, as often as
+it is asked. Shown and required: every study is in the ledger and none was recorded twice; no
+process needs more than 500 MB. Results are left in ``.bench/discovery_scale.json``.
 
 **Decoding.** An Orthanc is filled with small studies, and asked for all of them at study level,
 with the same keys, by our adapter and by ``findscu`` (quiet: it prints nothing). Each side asks
@@ -31,6 +32,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from sqlalchemy import func, select
@@ -59,9 +61,10 @@ CT = "1.2.840.10008.5.1.4.1.1.2"
 
 @dataclass(frozen=True)
 class Scale:
-    """The inventory of one source on one database."""
+    """The inventory of one source on one database; `cap` is where the source stops."""
 
     ledger: str
+    cap: int | None
     studies: int
     missing: int
     recorded_twice: int
@@ -77,8 +80,12 @@ class Scale:
         return not (self.missing or self.recorded_twice) and self.peak_rss_mb < RSS_LIMIT_MB
 
 
-def policy() -> DiscoveryPolicy:
-    """Return the policy: the cap is not told, it has to be suspected."""
+def policy(cap: int | None = CAP) -> DiscoveryPolicy:
+    """Return the policy: the cap is not told, it has to be suspected.
+
+    Without a cap a single window holds the whole archive, and no size is suspected.
+    """
+    flood: dict[str, Any] = {"window_days": 36_500, "suspicious_multiple": 0}
     return DiscoveryPolicy(
         earliest_study_date=date(2000, 1, 1),
         parallel_tasks=PROCESSES,
@@ -86,39 +93,43 @@ def policy() -> DiscoveryPolicy:
         count_instances="never",
         window_queries=1_000_000,
         undated_queries=100,
+        **({} if cap else {**flood, "suspicious_counts": ()}),
     )
 
 
 @contextlib.contextmanager
-def synthetic_source(studies: int) -> Iterator[int]:
+def synthetic_source(studies: int, cap: int | None = CAP) -> Iterator[int]:
     """Serve so many studies from a process of its own; give its port."""
     command = [sys.executable, "-m", "tests.benchmarks.synthetic_source", str(studies)]
     with subprocess.Popen(
-        [*command, "--cap", str(CAP)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*command, "--cap", str(cap or studies + 1)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         yield int(process.stdout.readline())
         process.communicate()
 
 
-def work(url: str, port: int, windows: list[str]) -> tuple[dict[str, int], float]:
+def work(url: str, port: int, windows: list[str], cap: int | None) -> tuple[dict[str, int], float]:
     """Take the inventory of some windows; return the counts and the peak memory in MB."""
     settings = DimseSettings("127.0.0.1", port, "SYNTHETIC")
     with Ledger(url) as ledger, DimseArchive(settings) as archive:
-        counts = take_inventory(ledger, archive, windows, policy())
+        counts = take_inventory(ledger, archive, windows, policy(cap))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return counts.summary(), peak
 
 
-def take(name: str, url: str, studies: int, port: int) -> Scale:
+def take(name: str, url: str, studies: int, port: int, cap: int | None = CAP) -> Scale:
     """Take the whole inventory, in processes that start from nothing."""
     with Ledger(url) as ledger:
         ledger.upgrade()
-        tasks = open_inventory(ledger, "I0000000001", policy(), TODAY)
+        tasks = open_inventory(ledger, "I0000000001", policy(cap), TODAY)
         context = multiprocessing.get_context("spawn")
         began = time.perf_counter()
         with context.Pool(PROCESSES, maxtasksperchild=1) as pool:
-            done = pool.starmap(work, [(url, port, windows) for windows in tasks])
+            done = pool.starmap(work, [(url, port, windows, cap) for windows in tasks])
         seconds = time.perf_counter() - began
         total = InventoryCounts()
         for counts, _ in done:
@@ -129,6 +140,7 @@ def take(name: str, url: str, studies: int, port: int) -> Scale:
             exceptions = open_exception_counts(connection)
     return Scale(
         name,
+        cap,
         studies,
         missing,
         total.new - known,
@@ -159,13 +171,16 @@ def absent(ledger: Ledger, studies: int) -> int:
 
 
 def scale(studies: int, scratch: Path) -> list[Scale]:
-    """Run on every database that is there."""
+    """Run on every database that is there, and once on a source that does not stop."""
     outcomes = []
     with synthetic_source(studies) as port:
         outcomes.append(take("SQLite", f"sqlite:///{scratch / 'ledger.db'}", studies, port))
         if Postgres.available():
             with Postgres(scratch) as server:
                 outcomes.append(take("PostgreSQL", server.url, studies, port))
+    with synthetic_source(studies, cap=None) as port:
+        url = f"sqlite:///{scratch / 'flood.db'}"
+        outcomes.append(take("SQLite, one answer", url, studies, port, cap=None))
     return outcomes
 
 
