@@ -147,7 +147,7 @@ def plain_elements(
         if tag in stop_before:
             return found, offset
         value = offset + 8
-        if encoding.explicit and vr not in _SHORT_VRS:
+        if encoding.explicit and vr not in SHORT_VRS:
             if vr not in _LONG_VRS or end - offset < 12:
                 return None
             (length,) = long_length(data, value)

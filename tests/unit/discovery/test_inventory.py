@@ -58,7 +58,9 @@ def test_no_study_is_lost_or_else_the_window_is_named(
     tmp_path_factory: pytest.TempPathFactory, dates: list[str], cap: int, days: int
 ) -> None:
     folder: Path = tmp_path_factory.mktemp("ledger")
-    policy = POLICY.model_copy(update={"result_cap": cap, "window_days": days})
+    policy = POLICY.model_copy(
+        update={"result_cap": cap, "window_days": days, "undated_queries": 80}
+    )
     archive = CappedArchive([study(n, text) for n, text in enumerate(dates)], cap=cap)
     with Ledger(f"sqlite:///{folder / 'ledger.db'}") as ledger:
         ledger.upgrade()
