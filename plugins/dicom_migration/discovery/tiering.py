@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, String, and_, cast, func, literal, true
+from sqlalchemy import BigInteger, ColumnElement, String, and_, case, cast, func, literal, true
 
 from dicom_migration.discovery.conditions import (
     dated,
@@ -53,10 +53,11 @@ def layout(policy: TiersPolicy, as_of: date) -> ColumnElement[str]:
     if packing.storage_classes:
         conditions.append(storage_class(policy, as_of).in_(packing.storage_classes))
     if packing.layout == "small_instances":
-        instances = func.coalesce(_STUDY.number_of_instances, 0)
+        # times bytes it outgrows the integer that PostgreSQL would take it for
+        instances = cast(func.coalesce(_STUDY.number_of_instances, 0), BigInteger)
         conditions += [
             instances > func.coalesce(_STUDY.number_of_series, 1),
-            func.coalesce(_STUDY.bytes_estimated, 0) < instances * packing.below_bytes,
+            func.coalesce(_STUDY.bytes_estimated, 0) < instances * _limit(policy, as_of),
         ]
     return first_match([(and_(*conditions), SERIES_ZIP)], INSTANCE)
 
@@ -98,6 +99,11 @@ def _in_band(band: AccessRate, as_of: date, years: int) -> ColumnElement[bool]:
     if band.modalities:
         conditions.append(has_modality(band.modalities))
     return and_(*conditions)
+
+
+def _limit(policy: TiersPolicy, as_of: date) -> ColumnElement[int]:
+    limits = {name: policy.packs_below(name) for name in policy.storage_classes}
+    return case(limits, value=storage_class(policy, as_of), else_=0)
 
 
 def _whole(rate: Decimal) -> int:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from dicom_migration.policies.layouts import ObjectPrices, packing_pays_below
 from dicom_migration.policies.loading import Policy, include_dir, load_policy
 from dicom_migration.policies.strategy import Name
 
@@ -100,17 +101,22 @@ class TierRule(Policy):
 class Packing(Policy):
     """When a study is stored as one object a series instead of one an instance.
 
+    What the plan decides goes before the layout of the transfer policy.
+
     Attributes
     ----------
     layout
         ``instance``: never; ``series-zip``: always; ``small_instances``: when the study's
         instances are smaller than `below_bytes` on average, and more than its series.
+    below_bytes
+        None: where packing saves a tenth of what creating the objects and a year's storage cost,
+        reckoned for each storage class.
     storage_classes
         Only in these, when given.
     """
 
     layout: Literal["instance", "series-zip", "small_instances"] = "instance"
-    below_bytes: int = Field(default=1_000_000, ge=1)
+    below_bytes: int | None = Field(default=None, ge=1)
     storage_classes: tuple[str, ...] = ()
 
 
@@ -159,6 +165,23 @@ class TiersPolicy(Policy):
         if len(names) != len(set(names)):
             raise ValueError("two rules share a name")
         return self
+
+    def packs_below(self, storage_class: str) -> int:
+        """Return the mean size of an instance (bytes) below which ``small_instances`` packs."""
+        if self.packing.below_bytes is not None:
+            return self.packing.below_bytes
+        prices = self.storage_classes[storage_class]
+        # The part that is charged at the price of STANDARD, as bytes at this class's price.
+        ratio = self.storage_classes[STANDARD].gb_month / (prices.gb_month or Decimal(1))
+        overhead = prices.overhead_bytes + prices.standard_overhead_bytes * ratio
+        return packing_pays_below(
+            ObjectPrices(
+                float(prices.gb_month),
+                float(prices.put_1000),
+                prices.min_billable_bytes,
+                int(overhead),
+            )
+        )
 
 
 def load_tiers_policy(path: Path | None = None) -> TiersPolicy:

@@ -246,6 +246,10 @@ def test_the_forecast_asks_the_same_rules_of_an_older_study(
             ["instance", "instance", "instance", "series-zip"],
         ),
         (
+            Packing(layout="small_instances"),  # 3.7 MB in Glacier IR, 0.16 MB in Standard
+            ["series-zip", "instance", "instance", "series-zip"],
+        ),
+        (
             Packing(layout="series-zip", storage_classes=("GLACIER_IR",)),
             ["series-zip", "series-zip", "instance", "series-zip"],
         ),
