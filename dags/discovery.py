@@ -29,13 +29,9 @@ from dicom_migration.operators.quality import ProfileInventoryOperator
 DOC = """
 ### Discovery: what is in the archive, what is to be migrated, and who says so
 
-Started by hand: first of all, and whenever new studies or changed policies are to be planned.
-Reads the source's database, and a few images to weigh them; changes nothing there. Ends with a plan that a named
-person approves, which starts the cleansing of its first wave. What an approved plan has taken is
-not touched by a later one; a plan nobody approved is superseded by the next.
+Started by hand: first of all, and whenever new studies or changed policies are to be planned. Reads the source's database, and a few images to weigh them; changes nothing there. Ends with a plan that a named person approves, which starts the cleansing of its first wave. Until then no study is touched, and what was approved before goes on. A plan nobody approved is superseded by the next.
 
-**Needs** the connections `pacs_source`, `cloud_target`, `migration_ledger`, and
-`include/policies/` `discovery.yaml`, `strategy.yaml`, `tiers.yaml`, `retention.yaml`.
+**Needs** the connections `pacs_source`, `cloud_target`, `migration_ledger`, and in `include/policies/` `discovery.yaml`, `strategy.yaml`, `tiers.yaml`, `retention.yaml`, `windows.yaml`.
 
 | Task | What it does, and what to do when it fails |
 |---|---|
@@ -44,16 +40,13 @@ not touched by a later one; a plan nobody approved is superseded by the next.
 | `take_inventory` | Asks the source window by window; bisects cut-off answers. Tries again by itself and passes over windows that are done. Outside the hours of `discovery.yaml` it waits. `window_capped` among the exceptions: raise the source's result limit, then run discovery again. |
 | `close_inventory` | Asks by UID for studies that were missed (`study_vanished`), retrieves a few instances of each modality to estimate sizes. A source that delivers none leaves sizes assumed. |
 | `profile` | Judges the database's fields (suite `inventory`). Reports only; fails when the suite is malformed. |
-| `make_plan` | Decides, cuts waves, publishes the report. *Skipped*: nothing is left to plan. |
+| `make_plan` | Decides, cuts waves, publishes the report and the plan as CSV and Parquet. *Skipped*: nothing is left to plan. |
 | `approve_plan` | **Waits for a person** (Required Actions). Read the report first. Nobody answers in time: it fails and nothing is approved; clear it to ask again. *Reject* goes on record with your name; change policies, run again. |
-| `record_approval` | Writes name and content hash into the ledger. Refuses when a newer plan replaced this one: approve that one. |
+| `record_approval` | Writes name and content hash into the ledger. Moves the studies into their waves. Refuses when a newer plan replaced this one: approve that one. |
 
-**A quarantined study** is sent back so: set right at the source (or in the rules) what its
-exceptions say, then trigger this DAG with *Plan quarantined studies again*. To leave it out
-instead, name it in `strategy.yaml` (`action: exclude`, `study_instance_uids`) and run this DAG.
+**A quarantined study** is sent back so: set right at the source (or in the rules) what its exceptions say, then trigger this DAG with *Plan quarantined studies again*. To leave it out instead, name it in `strategy.yaml` (`action: exclude`, `study_instance_uids`) and run this DAG.
 
-**Load on the PACS** is bounded by the pool `pacs_associations`. Clearing tasks of a run goes on
-with its inventory; a new run takes a new one.
+**Load on the PACS** is bounded by the pool `pacs_associations`. Clearing tasks of a run goes on with its inventory; a new run takes a new one.
 """
 
 with DAG(
@@ -72,16 +65,21 @@ with DAG(
             type=["null", "string"],
             pattern="^I[0-9a-f]{10}$",
             title="Continue an inventory",
-            description="Id of an inventory that was not finished, from the log of "
-            "`open_inventory`. Empty: take a new one.",
+            description="Id of an inventory that was not finished, from the log of `open_inventory`. Empty: take a new one.",
             section="Inventory",
         ),
         "plan_quarantined": Param(
             False,
             type="boolean",
             title="Plan quarantined studies again",
-            description="After what kept them back was set right at the source, or in the "
-            "rules. Those that the source still reports empty or without a UID stay.",
+            description="After what kept them back was set right at the source, or in the rules. Those that the source still reports empty or without a UID stay.",
+            section="Plan",
+        ),
+        "replan": Param(
+            False,
+            type="boolean",
+            title="Plan anew what has not begun",
+            description="Also what approved plans left out, or hold in waves that wait. Until the new plan is approved they go on as they are; what has begun is not touched.",
             section="Plan",
         ),
     },
@@ -98,7 +96,10 @@ with DAG(
     )
     profile = ProfileInventoryOperator(task_id="profile", outlets=[INVENTORY])
     make_plan = MakePlanOperator(
-        task_id="make_plan", plan_quarantined="{{ params.plan_quarantined }}", pool=CLOUD_POOL
+        task_id="make_plan",
+        plan_quarantined="{{ params.plan_quarantined }}",
+        replan="{{ params.replan }}",
+        pool=CLOUD_POOL,
     )
     approve_plan = ApprovePlanOperator(
         task_id="approve_plan",

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
-from dicom_migration.discovery.planning import APPROVED, PROPOSED, Plan, read_plan
+from dicom_migration.discovery.applying import ApprovedDraft
+from dicom_migration.discovery.plan_draft import seal_draft
+from dicom_migration.discovery.planning import APPROVED, PROPOSED, Plan, heading_of, read_plan
 from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.ledger import EventChain, schema, utc_now
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from dicom_migration.ledger import Ledger
 
 
 def approve_plan(ledger: Ledger, plan_id: str, content_sha256: str, approver: str) -> Plan:
-    """Record that `approver` approves the plan; a second time changes nothing.
+    """Record that `approver` approves the plan, and make it true of its studies.
+
+    A second time changes nothing.
 
     Raises
     ------
     PermanentError
         With reason ``approval_missing`` when nobody is named, when the plan was superseded or is
-        unknown, or when its content is not what was approved.
+        unknown, or when its content is not what was approved: neither the hash it was shown
+        under, nor what the ledger holds of it now.
     """
     if not approver.strip():
         raise _refused(plan_id, "nobody is named as its approver")
@@ -35,6 +42,9 @@ def approve_plan(ledger: Ledger, plan_id: str, content_sha256: str, approver: st
             return plan
         if plan.state != PROPOSED:
             raise _refused(plan_id, f"it is {plan.state}")
+        draft = _unchanged_draft(connection, plan)
+        sealed: dict[str, object] = {"plan": plan_id, "content_sha256": content_sha256}
+        ApprovedDraft(connection, plan_id, draft, sealed).apply()
         connection.execute(
             update(schema.plan)
             .where(schema.plan.c.plan_id == plan_id)
@@ -62,6 +72,21 @@ def reject_plan(
     with ledger.write() as connection:
         if not chain.holds(connection, "plan.rejected", sealed):
             chain.append(connection, [("plan.rejected", "", sealed)])
+
+
+def _unchanged_draft(connection: Connection, plan: Plan) -> int:
+    """Return the number of the plan's draft, after hashing it anew."""
+    row = connection.execute(
+        select(schema.plan.c.draft, schema.plan.c.strategy).where(
+            schema.plan.c.plan_id == plan.plan_id
+        )
+    ).one()
+    if not row.draft:
+        raise _refused(plan.plan_id, "it was made by an earlier version of this software")
+    heading = heading_of(connection, row.strategy)
+    if seal_draft(connection, row.draft, heading) != plan.content_sha256:
+        raise _refused(plan.plan_id, "what the ledger holds of it is not what was shown")
+    return int(row.draft)
 
 
 def _refused(plan_id: str, why: str) -> PermanentError:

@@ -1,25 +1,27 @@
-"""The plan: which studies go, in which waves, and a hash that an approval is bound to."""
+"""The plan: which studies go, in which waves, and a hash that an approval is bound to.
+
+A plan is a proposal until somebody signs: the studies themselves are not touched before, so that
+what was approved earlier goes on, and a proposal costs nothing.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, false, insert, or_, select, update
 
 from dicom_migration.discovery.decisions import (
-    EXCLUDE,
     INCLUDE,
     Decisions,
     PlanPolicies,
-    decide,
     decisions,
+    load_lists,
 )
-from dicom_migration.discovery.plan_draft import PlanDraft, draft_plan
-from dicom_migration.discovery.returning import returning, take_back
-from dicom_migration.ledger import EventChain, StudyState, move_where, schema, utc_now
+from dicom_migration.discovery.plan_draft import PlanDraft, discard_draft, draft_plan, seal_draft
+from dicom_migration.discovery.returning import returning
+from dicom_migration.ledger import EventChain, StudyState, schema, utc_now
 from dicom_migration.ledger.events import canonical_json
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from dicom_migration.ledger import Ledger
 
 PROPOSED, APPROVED, SUPERSEDED = "proposed", "approved", "superseded"
-_STUDY = schema.study.c
+_STUDY, _PLAN, _WAVE = schema.study.c, schema.plan.c, schema.wave.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Plan:
     Attributes
     ----------
     content_sha256
-        Over the decision, rule, storage class and wave of every study.
+        Over the decision, rule, storage class, layout, purge rule and wave of every study.
     """
 
     plan_id: str
@@ -58,40 +60,44 @@ class Plan:
 
 
 def make_plan(
-    ledger: Ledger, policies: PlanPolicies, *, plan_quarantined: bool = False
+    ledger: Ledger,
+    policies: PlanPolicies,
+    *,
+    plan_quarantined: bool = False,
+    replan: bool = False,
 ) -> Plan | None:
     """Decide over all studies that no approved plan has taken, and cut them into waves.
 
     The same studies and policies give the same plan, under the same id. A new plan supersedes
-    one that was not approved; approved and finished work is not touched. Quarantined studies are
-    left out, unless a rule excludes them by UID or `plan_quarantined` asks for them.
+    one that was not approved; work that has begun or is finished is never touched. Quarantined
+    studies are left out, unless a rule excludes them by UID or `plan_quarantined` asks for them.
+    With `replan` it also decides anew over what an approved plan has excluded or not begun.
 
     Returns
     -------
     Plan or None
         None when no study is left to decide on.
     """
-    made = decisions(policies)
-    back = returning(policies, made, plan_quarantined)
-    candidates = or_(_candidates(made), back)
     with ledger.write() as connection:
-        decide(connection, candidates, made)
-        draft = draft_plan(_read(connection, candidates), policies.strategy.waves)
+        load_lists(connection, policies)
+        made = decisions(policies)
+        candidates = or_(
+            _undecided(made),
+            returning(policies, made, plan_quarantined),
+            not_begun() if replan else false(),
+        )
+        draft = draft_plan(connection, candidates, made, policies.strategy.waves)
         if not draft.included and not draft.excluded:
             return None
-        draft.digest.update(policies.strategy.strategy.encode())
-        _seal_generation(connection, draft)
-        content = draft.digest.hexdigest()
+        heading = heading_of(connection, policies.strategy.strategy)
+        content = seal_draft(connection, draft.number, heading)
         plan = _plan(draft, content)
-        before = connection.scalar(
-            select(schema.plan.c.state).where(schema.plan.c.plan_id == plan.plan_id)
-        )
-        chain = EventChain(f"plan/{plan.plan_id}")
-        taken_back = take_back(connection, back, plan.plan_id, chain)
-        if before != PROPOSED or taken_back:
-            _supersede(connection, plan.plan_id)
-            _write(connection, plan, draft, policies)
-            _move(connection, plan, draft, candidates, back)
+        before = read_plan(connection, plan.plan_id)
+        if before is not None and before.state == PROPOSED:
+            discard_draft(connection, draft.number)
+            return before
+        _supersede(connection, plan.plan_id)
+        _write(connection, plan, draft, policies)
     return plan
 
 
@@ -100,41 +106,55 @@ def wave_id(plan_id: str, ordinal: int) -> str:
     return f"{plan_id}-W{ordinal:04d}"
 
 
-def _candidates(made: Decisions) -> ColumnElement[bool]:
-    approved = select(schema.plan.c.plan_id).where(schema.plan.c.state == APPROVED)
-    pending = _STUDY.state.in_([StudyState.PLANNED.value, StudyState.EXCLUDED.value])
+def heading_of(connection: Connection, strategy: str) -> str:
+    """Return what a plan's hash begins with: its strategy and the plans approved before it.
+
+    The latter tell it from an approved plan of the same content, when studies were taken back.
+    """
+    approved = connection.scalars(
+        select(_PLAN.plan_id).where(_PLAN.state == APPROVED).order_by(_PLAN.plan_id)
+    ).all()
+    return canonical_json([strategy, list(approved)])
+
+
+def not_begun() -> ColumnElement[bool]:
+    """Tell in SQL whether a plan left the study out, or nothing was done yet in its wave."""
+    fact = schema.header_fact.c
+    waiting = select(_WAVE.wave_id).where(_WAVE.state == "planned")
+    touched = select(fact.sop_instance_uid).where(
+        fact.study_instance_uid == _STUDY.study_instance_uid
+    )
     return or_(
-        _STUDY.state == StudyState.DISCOVERED.value,
-        and_(pending, _STUDY.plan_id.not_in(approved)),
-        and_(_STUDY.state == StudyState.EXCLUDED.value, made.decision == INCLUDE),
+        _STUDY.state == StudyState.EXCLUDED.value,
+        and_(
+            _STUDY.state == StudyState.PLANNED.value,
+            _STUDY.wave_id.in_(waiting),
+            ~touched.correlate(schema.study).exists(),
+        ),
     )
 
 
-def _seal_generation(connection: Connection, draft: PlanDraft) -> None:
-    """Tell a plan from an approved one of the same content: the studies have been taken back."""
-    plans = schema.plan.c
-    approved = connection.scalars(
-        select(plans.plan_id).where(plans.state == APPROVED).order_by(plans.plan_id)
-    ).all()
-    if approved:
-        draft.digest.update(canonical_json(list(approved)).encode())
+def read_plan(connection: Connection, plan_id: str) -> Plan | None:
+    """Return a plan as it stands."""
+    row = connection.execute(select(schema.plan).where(_PLAN.plan_id == plan_id)).one_or_none()
+    if row is None:
+        return None
+    facts = {**json.loads(row.summary), "state": row.state, "approved_by": row.approved_by}
+    return Plan(**facts)
 
 
-def _read(connection: Connection, candidates: ColumnElement[bool]) -> Iterable[Any]:
-    return connection.execute(
-        select(
-            _STUDY.study_date,
-            _STUDY.study_instance_uid,
-            _STUDY.decision,
-            _STUDY.decision_rule,
-            _STUDY.storage_class,
-            _STUDY.purge_rule,
-            _STUDY.number_of_instances,
-            _STUDY.bytes_estimated,
-        )
-        .where(candidates)
-        .order_by(_STUDY.study_date.desc(), _STUDY.study_instance_uid.desc())
-        .execution_options(yield_per=10_000)
+def draft_of(connection: Connection, plan_id: str) -> int:
+    """Return under what number the studies of a plan are in ``plan_study``; 0: nowhere."""
+    return int(connection.scalar(select(_PLAN.draft).where(_PLAN.plan_id == plan_id)) or 0)
+
+
+def _undecided(made: Decisions) -> ColumnElement[bool]:
+    approved = select(_PLAN.plan_id).where(_PLAN.state == APPROVED)
+    decided = _STUDY.state.in_([StudyState.PLANNED.value, StudyState.EXCLUDED.value])
+    return or_(
+        _STUDY.state == StudyState.DISCOVERED.value,
+        and_(decided, _STUDY.plan_id.not_in(approved)),
+        and_(_STUDY.state == StudyState.EXCLUDED.value, made.decision == INCLUDE),
     )
 
 
@@ -153,29 +173,35 @@ def _plan(draft: PlanDraft, content: str) -> Plan:
 
 
 def _supersede(connection: Connection, plan_id: str) -> None:
-    plans, waves = schema.plan.c, schema.wave.c
-    old = select(plans.plan_id).where(plans.state == PROPOSED, plans.plan_id != plan_id)
-    connection.execute(
-        update(schema.wave)
-        .where(waves.plan_id.in_(old))
-        .values(state=SUPERSEDED, updated_at=utc_now())
-    )
-    for replaced in connection.scalars(old.order_by(plans.plan_id)).all():
-        EventChain(f"plan/{replaced}").append(
-            connection, [("plan.superseded", "", {"plan": replaced, "by": plan_id})]
+    """Put every other proposal out of force, and forget what an earlier life of this one said."""
+    old = connection.execute(
+        select(_PLAN.plan_id, _PLAN.draft, _PLAN.state)
+        .where(or_(_PLAN.state == PROPOSED, _PLAN.plan_id == plan_id))
+        .order_by(_PLAN.plan_id)
+    ).all()
+    for row in old:
+        if row.draft:
+            discard_draft(connection, row.draft)
+        if row.plan_id == plan_id:
+            # The same decisions have the same id: a plan that was superseded comes back.
+            connection.execute(delete(schema.plan).where(_PLAN.plan_id == plan_id))
+            connection.execute(delete(schema.wave).where(_WAVE.plan_id == plan_id))
+            continue
+        EventChain(f"plan/{row.plan_id}").append(
+            connection, [("plan.superseded", "", {"plan": row.plan_id, "by": plan_id})]
         )
-    connection.execute(
-        update(schema.plan)
-        .where(plans.state == PROPOSED, plans.plan_id != plan_id)
-        .values(state=SUPERSEDED)
-    )
+        connection.execute(
+            update(schema.wave)
+            .where(_WAVE.plan_id == row.plan_id)
+            .values(state=SUPERSEDED, updated_at=utc_now())
+        )
+        connection.execute(
+            update(schema.plan).where(_PLAN.plan_id == row.plan_id).values(state=SUPERSEDED)
+        )
 
 
 def _write(connection: Connection, plan: Plan, draft: PlanDraft, policies: PlanPolicies) -> None:
     now = utc_now()
-    # A plan that was superseded before may come back: the same decisions have the same id.
-    connection.execute(delete(schema.plan).where(schema.plan.c.plan_id == plan.plan_id))
-    connection.execute(delete(schema.wave).where(schema.wave.c.plan_id == plan.plan_id))
     connection.execute(
         insert(schema.plan).values(
             plan_id=plan.plan_id,
@@ -184,6 +210,8 @@ def _write(connection: Connection, plan: Plan, draft: PlanDraft, policies: PlanP
             state=PROPOSED,
             created_at=now,
             summary=canonical_json(plan.summary()),
+            draft=draft.number,
+            policies=canonical_json(policies.described()),
         )
     )
     if draft.waves:
@@ -203,49 +231,5 @@ def _write(connection: Connection, plan: Plan, draft: PlanDraft, policies: PlanP
                 for wave in draft.waves
             ],
         )
-
-
-def _move(
-    connection: Connection,
-    plan: Plan,
-    draft: PlanDraft,
-    candidates: ColumnElement[bool],
-    back: ColumnElement[bool],
-) -> None:
-    chain = EventChain(f"plan/{plan.plan_id}")
     sealed: dict[str, object] = {"plan": plan.plan_id, "content_sha256": plan.content_sha256}
-    chain.append(connection, [("plan.proposed", "", sealed)])
-    move_where(connection, candidates, StudyState.DISCOVERED, chain, payload=sealed, wave_id="")
-    fresh = or_(_STUDY.state == StudyState.DISCOVERED.value, back)
-    move_where(
-        connection,
-        fresh & (_STUDY.decision == EXCLUDE),
-        StudyState.EXCLUDED,
-        chain,
-        payload=sealed,
-        plan_id=plan.plan_id,
-        wave_id="",
-    )
-    key = tuple_(_STUDY.study_date, _STUDY.study_instance_uid)
-    for wave in draft.waves:
-        identifier = wave_id(plan.plan_id, wave.ordinal)
-        move_where(
-            connection,
-            fresh & (_STUDY.decision == INCLUDE) & (key <= wave.first) & (key >= wave.last),
-            StudyState.PLANNED,
-            chain,
-            payload={**sealed, "wave": identifier},
-            plan_id=plan.plan_id,
-            wave_id=identifier,
-        )
-
-
-def read_plan(connection: Connection, plan_id: str) -> Plan | None:
-    """Return a plan as it stands."""
-    row = connection.execute(
-        select(schema.plan).where(schema.plan.c.plan_id == plan_id)
-    ).one_or_none()
-    if row is None:
-        return None
-    facts = {**json.loads(row.summary), "state": row.state, "approved_by": row.approved_by}
-    return Plan(**facts)
+    EventChain(f"plan/{plan.plan_id}").append(connection, [("plan.proposed", "", sealed)])

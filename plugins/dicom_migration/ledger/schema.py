@@ -204,6 +204,49 @@ plan = Table(
     _text("approved_by"),
     Column("approved_at", _UTC),
     Column("summary", Text, nullable=False),
+    # under what number its studies are in plan_study; 0: a plan of before there was that table
+    Column("draft", Integer, nullable=False, server_default="0"),
+    # the policies it was made from, as JSON
+    _text("policies"),
+)
+
+# What a plan says of each study: what is approved, exported, costed and compared. No PHI.
+plan_study = Table(
+    "plan_study",
+    metadata,
+    Column("draft", Integer, primary_key=True, autoincrement=False),
+    _uid("study_instance_uid", primary_key=True),
+    Column("decision", String(16), nullable=False),
+    _text("decision_rule"),
+    Column("storage_class", String(32), nullable=False),
+    Column("layout", String(16), nullable=False),
+    _text("purge_rule"),
+    Column("study_year", String(4), nullable=False),
+    Column("modalities", String(255), nullable=False),
+    _count("instances"),
+    _count("series"),
+    _count("bytes"),
+    # storage class and retrievals in 10,000 years, for each year of the cost model
+    _text("forecast"),
+    # from 1 in the order of the waves, for each decision; the bytes up to and with this study
+    _count("position"),
+    _count("bytes_so_far"),
+    # ordinal of its wave; 0: none
+    Column("wave", Integer, nullable=False, server_default="0"),
+    # the study's state when the plan was made: one that has moved since is left alone
+    Column("state_before", String(16), nullable=False),
+    Index(None, "draft", "decision", "position"),
+    # Room in each page: every row is written again when its wave is known, in place, so that
+    # no index has to be.
+    postgresql_with={"fillfactor": 45},
+)
+
+# Studies that a policy names one by one, while a plan is made.
+study_list = Table(
+    "study_list",
+    metadata,
+    Column("list_name", String(80), primary_key=True),
+    _uid("study_instance_uid", primary_key=True),
 )
 
 wave = Table(

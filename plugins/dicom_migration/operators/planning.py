@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from dicom_migration.operators.approval import StandingApprovalOperator, approver_of
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from dicom_migration.discovery.decisions import PlanPolicies
+    from dicom_migration.discovery.plan_figures import PlanFigures
+    from dicom_migration.discovery.planning import Plan
+    from dicom_migration.ledger import Ledger
 
 
 class MakePlanOperator(ConnectedOperator):
@@ -21,45 +26,72 @@ class MakePlanOperator(ConnectedOperator):
     Skipped when no study is left to decide on.
 
     :param plan_quarantined: "True" to plan quarantined studies again (templated)
-    :return: the plan's id, hash, counts, the report's address, and the text for its approval
+    :param replan: "True" to decide anew over what approved plans have not begun (templated)
+    :return: the plan's id, hash, counts, the addresses of the report and of the plan as CSV and
+        Parquet, and the text for its approval
     """
 
-    template_fields: Sequence[str] = (*ConnectedOperator.template_fields, "plan_quarantined")
+    template_fields: Sequence[str] = (
+        *ConnectedOperator.template_fields,
+        "plan_quarantined",
+        "replan",
+    )
 
-    def __init__(self, *, plan_quarantined: str = "", **kwargs: Any) -> None:
+    def __init__(self, *, plan_quarantined: str = "", replan: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.plan_quarantined = plan_quarantined
+        self.replan = replan
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the same plan for the same studies and policies."""
         from airflow.sdk.exceptions import AirflowSkipException
 
-        from dicom_migration.discovery.plan_report import approval_text, report_plan
+        from dicom_migration.discovery.plan_report import approval_text
         from dicom_migration.discovery.planning import make_plan
-        from dicom_migration.discovery.profile import SUBJECT, SUITE
-        from dicom_migration.hooks.cloud import open_store
         from dicom_migration.hooks.ledger import open_ledger
-        from dicom_migration.operators.reports import publish_report
-        from dicom_migration.quality.storing import stored_report
 
         policies = load_plan_policies()
         with open_ledger(self.ledger_conn_id) as ledger:
-            again = str(self.plan_quarantined).lower() == "true"
-            plan = make_plan(ledger, policies, plan_quarantined=again)
+            plan = make_plan(
+                ledger,
+                policies,
+                plan_quarantined=_is_true(self.plan_quarantined),
+                replan=_is_true(self.replan),
+            )
             if plan is None:
                 raise AirflowSkipException(
                     "Every study is in an approved plan, excluded by one, or quarantined: "
                     "there is nothing to plan."
                 )
-            profile = stored_report(ledger, "discovery", SUBJECT, SUITE)
-            html, figures = report_plan(ledger, plan, policies, profile)
-            with open_store(self.target_conn_id) as store:
-                uri = publish_report(
-                    store, ledger, kind="plan", subject=plan.plan_id, body=html, suffix="html"
-                )
-        text = approval_text(plan, figures, policies, uri)
+            figures, addresses = self._publish(ledger, plan, policies)
+        text = approval_text(plan, figures, policies, addresses["report_uri"])
         self.log.info("%s", text)
-        return {**plan.summary(), "report_uri": uri, "approval_text": text}
+        return {**plan.summary(), **addresses, "approval_text": text}
+
+    def _publish(
+        self, ledger: Ledger, plan: Plan, policies: PlanPolicies
+    ) -> tuple[PlanFigures, dict[str, str]]:
+        """Store the report and the plan itself beside the data."""
+        from dicom_migration.discovery.plan_export import export_plan
+        from dicom_migration.discovery.plan_report import report_plan
+        from dicom_migration.discovery.profile import SUBJECT, SUITE
+        from dicom_migration.hooks.cloud import open_store
+        from dicom_migration.operators.reports import publish_file, publish_report
+        from dicom_migration.policies.windows import load_window_policy
+        from dicom_migration.quality.storing import stored_report
+
+        profile = stored_report(ledger, "discovery", SUBJECT, SUITE)
+        html, figures = report_plan(ledger, plan, policies, profile, load_window_policy())
+        subject = plan.plan_id
+        with TemporaryDirectory() as folder, open_store(self.target_conn_id) as store:
+            report = publish_report(
+                store, ledger, kind="plan", subject=subject, body=html, suffix="html"
+            )
+            csv, parquet = (
+                publish_file(store, ledger, kind="plan_studies", subject=subject, path=path)
+                for path in export_plan(ledger, plan, Path(folder))
+            )
+        return figures, {"report_uri": report, "csv_uri": csv, "parquet_uri": parquet}
 
 
 class ApprovePlanOperator(StandingApprovalOperator):
@@ -132,3 +164,7 @@ def load_plan_policies() -> PlanPolicies:
 
     as_of = utc_now().date()
     return PlanPolicies(load_strategy_policy(), load_tiers_policy(), load_retention_policy(), as_of)
+
+
+def _is_true(templated: object) -> bool:
+    return str(templated).lower() == "true"

@@ -19,7 +19,12 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "private, no-store",
 }
-TYPES = {"html": "text/html; charset=utf-8", "json": "application/json", "csv": "text/csv"}
+TYPES = {
+    "html": "text/html; charset=utf-8",
+    "json": "application/json",
+    "csv": "text/csv; charset=utf-8",
+    "parquet": "application/vnd.apache.parquet",
+}
 
 app = FastAPI(
     title="Migration reports", dependencies=[only_for_dag_readers()], docs_url=None, redoc_url=None

@@ -263,8 +263,8 @@ def test_no_patient_travels_between_tasks_or_stands_in_a_report(
         reports = connection.scalars(select(schema.report.c.object_key)).all()
     told = json.dumps(migrated.told, default=str)
     with open_store() as store:
-        told += "".join(store.read(key).decode() for key in reports)
-    assert len(reports) == 2
+        told += "".join(store.read(key).decode(errors="replace") for key in reports)
+    assert len(reports) == 4
     assert [value for value in private if value in told] == []
 
 

@@ -3,13 +3,9 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select, update
 
-from dicom_migration.archive import StudyRecord
 from dicom_migration.discovery.approval import approve_plan, reject_plan
 from dicom_migration.discovery.decisions import PlanPolicies
-from dicom_migration.discovery.plan_report import report_plan
-from dicom_migration.discovery.planning import Plan, make_plan
-from dicom_migration.discovery.recording import record_studies, study_row
-from dicom_migration.discovery.sizes import StudySize
+from dicom_migration.discovery.planning import make_plan
 from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.ledger import (
     EventChain,
@@ -20,37 +16,19 @@ from dicom_migration.ledger import (
     note_exceptions,
     schema,
 )
-from dicom_migration.policies.retention import RetentionPolicy, RetentionRule
 from dicom_migration.policies.strategy import SelectionRule, StrategyPolicy, WaveLimits
-from tests.unit.discovery.conftest import study
-
-SIZE = 1_000_000  # bytes an instance
+from tests.unit.discovery.conftest import SIZE, approved, known, planned, proposed, states, study
 
 
-def known(ledger: Ledger, *studies: StudyRecord) -> None:
-    rows = [
-        study_row(record, StudySize((record.number_of_instances or 0) * SIZE, "assumed", None))
-        for record in studies
-    ]
-    with ledger.write() as connection:
-        record_studies(connection, "test", "I1", rows, [], [])
-
-
-def decided(ledger: Ledger) -> dict[str, tuple[str, str, str]]:
+def decided(ledger: Ledger) -> dict[str, tuple[str, str]]:
     table = schema.study.c
     with ledger.read() as connection:
         rows = connection.execute(
-            select(
-                table.study_instance_uid, table.state, table.decision_rule, table.storage_class
-            ).order_by(table.study_instance_uid)
+            select(table.study_instance_uid, table.state, table.decision_rule).order_by(
+                table.study_instance_uid
+            )
         )
-        return {uid: (state, rule, tier) for uid, state, rule, tier in rows}
-
-
-def planned(ledger: Ledger, policies: PlanPolicies) -> Plan:
-    plan = make_plan(ledger, policies)
-    assert plan is not None
-    return plan
+        return {uid: (state, rule) for uid, state, rule in rows}
 
 
 def using(policies: PlanPolicies, **strategy: object) -> PlanPolicies:
@@ -76,77 +54,10 @@ def test_a_changed_policy_supersedes_the_plan_and_changing_it_back_restores_it(
     assert hybrid.plan_id != full.plan_id
 
 
-def test_hybrid_keeps_recent_studies_on_site_and_moves_undated_ones(
-    ledger: Ledger, policies: PlanPolicies
-) -> None:
-    known(ledger, study(1, "20251001"), study(2, "20100101"), study(3, ""))
-    planned(ledger, using(policies, strategy="hybrid", keep_recent_months=24))
-    states = decided(ledger)
-    assert states["1.2.1"][:2] == ("excluded", "hybrid-recent-stays-on-site")
-    assert states["1.2.2"][:2] == ("planned", "strategy-hybrid")
-    assert states["1.2.3"][:2] == ("planned", "strategy-hybrid")
-
-
-def test_a_continuity_copy_holds_recent_studies_only(
-    ledger: Ledger, policies: PlanPolicies
-) -> None:
-    known(ledger, study(1, "20251001"), study(2, "20100101"))
-    planned(ledger, using(policies, strategy="continuity_copy", keep_recent_months=24))
-    assert decided(ledger)["1.2.1"][0] == "planned"
-    assert decided(ledger)["1.2.2"][:2] == ("excluded", "continuity-older-is-left-out")
-
-
-def test_the_first_rule_that_matches_decides_and_gives_its_name(
-    ledger: Ledger, policies: PlanPolicies
-) -> None:
-    rules = (
-        SelectionRule(
-            name="keep-this-one",
-            action="include",
-            reason="asked for",
-            study_instance_uids=("1.2.1",),
-        ),
-        SelectionRule(
-            name="no-reports", action="exclude", reason="kept in RIS", modalities=("SR",)
-        ),
-        SelectionRule(
-            name="no-annex", action="exclude", reason="not ours", institutions=("ANNEX",)
-        ),
-    )
-    known(
-        ledger,
-        study(1, modalities=("CT", "SR")),
-        study(2, modalities=("CT", "SR")),
-        study(3, modalities=("SRX",)),
-        study(4, institution_name="ANNEX"),
-    )
-    planned(ledger, using(policies, rules=rules))
-    rules_by_study = {uid: (state, rule) for uid, (state, rule, _) in decided(ledger).items()}
-    assert rules_by_study == {
-        "1.2.1": ("planned", "keep-this-one"),
-        "1.2.2": ("excluded", "no-reports"),
-        "1.2.3": ("planned", "strategy-full"),
-        "1.2.4": ("excluded", "no-annex"),
-    }
-
-
-def test_age_chooses_the_storage_class(ledger: Ledger, policies: PlanPolicies) -> None:
-    dates = {1: "20250601", 2: "20200601", 3: "20100601", 4: "", 5: "20310101"}
-    known(ledger, *(study(number, day) for number, day in dates.items()))
-    planned(ledger, policies)
-    assert [tier for _, _, tier in decided(ledger).values()] == [
-        "STANDARD",
-        "GLACIER_IR",
-        "GLACIER_IR",
-        "STANDARD",
-        "STANDARD",
-    ]
-
-
 def test_waves_are_bounded_and_newest_come_first(ledger: Ledger, policies: PlanPolicies) -> None:
     known(ledger, *(study(n, f"20{n:02d}0101") for n in range(1, 11)), study(99, "20240101"))
     limits = WaveLimits(max_studies=4, max_bytes=35 * SIZE)  # a study has ten instances here
-    plan = planned(ledger, using(policies, waves=limits))
+    plan = approved(ledger, using(policies, waves=limits))
     with ledger.read() as connection:
         waves = connection.execute(select(schema.wave).order_by(schema.wave.c.ordinal)).all()
         first = connection.scalars(
@@ -162,29 +73,11 @@ def test_waves_are_bounded_and_newest_come_first(ledger: Ledger, policies: PlanP
     assert [members.count(wave.wave_id) for wave in waves] == [3, 3, 3, 2]
 
 
-def test_purge_candidates_are_flagged_and_migrated_all_the_same(
-    ledger: Ledger, policies: PlanPolicies
-) -> None:
-    rule = RetentionRule(
-        name="old", reason="period passed", older_than_years=10, patient_at_least_years_old=28
-    )
-    known(
-        ledger,
-        study(1, "20000101", patient_birth_date="19500101"),
-        study(2, "20000101", patient_birth_date="19990101"),
-        study(3, "20200101", patient_birth_date="19500101"),
-    )
-    plan = planned(ledger, replace(policies, retention=RetentionPolicy(rules=(rule,))))
-    assert plan.purge_candidates == 1
-    assert plan.studies == 3
-
-
 def test_an_approved_plan_is_left_alone_and_only_new_studies_are_planned(
     ledger: Ledger, policies: PlanPolicies
 ) -> None:
     known(ledger, study(1), study(2))
-    plan = planned(ledger, policies)
-    approve_plan(ledger, plan.plan_id, plan.content_sha256, "Ada")
+    approved(ledger, policies)
     assert make_plan(ledger, policies) is None
     with ledger.write() as connection:
         connection.execute(
@@ -202,8 +95,7 @@ def test_what_a_rule_excluded_is_planned_when_the_rule_is_gone(
     ledger: Ledger, policies: PlanPolicies
 ) -> None:
     known(ledger, study(1, "20251001"), study(2, "20100101"))
-    plan = planned(ledger, using(policies, strategy="hybrid"))
-    approve_plan(ledger, plan.plan_id, plan.content_sha256, "Ada")
+    approved(ledger, using(policies, strategy="hybrid"))
     assert planned(ledger, policies).studies == 1
 
 
@@ -261,8 +153,7 @@ def test_a_quarantined_study_comes_back_when_asked_and_is_approved_anew(
     ledger: Ledger, policies: PlanPolicies
 ) -> None:
     known(ledger, study(1), study(2))
-    plan = planned(ledger, policies)
-    approve_plan(ledger, plan.plan_id, plan.content_sha256, "Ada")
+    plan = approved(ledger, policies)
     for uid in ("1.2.1", "1.2.2"):
         quarantine(ledger, uid, ReasonCode.FIELD_INVALID, "cleansing")
     assert make_plan(ledger, policies) is None
@@ -270,8 +161,9 @@ def test_a_quarantined_study_comes_back_when_asked_and_is_approved_anew(
     assert again is not None
     assert again.studies == 2
     assert again.plan_id != plan.plan_id, "the approved plan of the same content stays"
-    assert planned(ledger, policies) == again
-    assert {state for state, _, _ in decided(ledger).values()} == {"planned"}
+    assert set(states(ledger).values()) == {"quarantined"}, "nobody has approved it yet"
+    approve_plan(ledger, again.plan_id, again.content_sha256, "Bob")
+    assert set(states(ledger).values()) == {"planned"}
     assert exceptions(ledger) == dict.fromkeys(("1.2.1", "1.2.2"), ("resolved", "replanned"))
     with ledger.read() as connection:
         waves = set(connection.scalars(select(schema.study.c.wave_id)))
@@ -292,13 +184,11 @@ def test_a_study_stays_quarantined_until_the_source_says_otherwise(
             .where(schema.study.c.study_instance_uid == "1.2.3")
             .values(received_instances=12)
         )
-    make_plan(ledger, policies, plan_quarantined=True)
-    states = [state for state, _, _ in decided(ledger).values()]
-    assert states == ["quarantined", "quarantined", "quarantined", "planned"]
+    approved(ledger, policies, plan_quarantined=True)
+    assert list(states(ledger).values()) == ["quarantined"] * 3 + ["planned"]
     known(ledger, study(1, number_of_instances=5), study(3, number_of_instances=12))
-    make_plan(ledger, policies, plan_quarantined=True)
-    states = [state for state, _, _ in decided(ledger).values()]
-    assert states == ["planned", "quarantined", "planned", "planned"]
+    approved(ledger, policies, plan_quarantined=True)
+    assert list(states(ledger).values()) == ["planned", "quarantined", "planned", "planned"]
 
 
 def test_a_rule_that_names_a_quarantined_study_excludes_it(
@@ -310,31 +200,137 @@ def test_a_rule_that_names_a_quarantined_study_excludes_it(
     rule = SelectionRule(
         name="lost", action="exclude", reason="images are lost", study_instance_uids=("1.2.1",)
     )
-    plan = planned(ledger, using(policies, rules=(rule,)))
+    plan = approved(ledger, using(policies, rules=(rule,)))
     assert (plan.studies, plan.excluded) == (0, 1)
-    states = decided(ledger)
-    assert states["1.2.1"][:2] == ("excluded", "lost")
-    assert states["1.2.2"][0] == "quarantined"
+    assert decided(ledger)["1.2.1"] == ("excluded", "lost")
+    assert decided(ledger)["1.2.2"][0] == "quarantined"
     assert exceptions(ledger) == {"1.2.1": ("resolved", "excluded"), "1.2.2": ("open", "")}
 
 
-def test_the_report_counts_and_costs_without_a_patient_in_it(
+def test_a_proposal_touches_no_study_until_it_is_approved(
     ledger: Ledger, policies: PlanPolicies
 ) -> None:
-    canaries = {
-        "patient_id": "CANARY-ID",
-        "patient_name": "CANARY^NAME",
-        "accession_number": "CANARY-ACC",
-        "patient_birth_date": "19470615",
-        "study_description": "CANARY-DESCRIPTION",
-        "institution_name": "CANARY-SITE",
+    known(ledger, study(1, "20251001"), study(2, "20100101"))
+    hybrid = using(policies, strategy="hybrid")
+    planned(ledger, hybrid)
+    assert set(states(ledger).values()) == {"discovered"}
+    approved(ledger, hybrid)
+    assert decided(ledger) == {
+        "1.2.1": ("excluded", "hybrid-recent-stays-on-site"),
+        "1.2.2": ("planned", "strategy-hybrid"),
     }
-    known(ledger, study(1, "20100101", **canaries), study(2, modalities=("<script>",)))
+
+
+def test_a_plan_that_was_changed_in_the_ledger_is_not_approved(
+    ledger: Ledger, policies: PlanPolicies
+) -> None:
+    known(ledger, study(1), study(2))
     plan = planned(ledger, policies)
-    html, figures = report_plan(ledger, plan, policies, None)
-    assert plan.content_sha256 in html
-    assert "CANARY" not in html
-    assert "19470615" not in html
-    assert "<script>" not in html
-    assert figures.month < figures.month_if_standard
-    assert {group.name for group in figures.by_modality} == {"CT", "unknown"}
+    with ledger.write() as connection:
+        connection.execute(update(schema.plan_study).values(storage_class="DEEP_ARCHIVE"))
+    with pytest.raises(PermanentError, match="not what was shown"):
+        approve_plan(ledger, plan.plan_id, plan.content_sha256, "Ada")
+    assert set(states(ledger).values()) == {"discovered"}
+
+
+def test_a_study_that_moved_since_the_plan_was_made_is_left_alone(
+    ledger: Ledger, policies: PlanPolicies
+) -> None:
+    known(ledger, study(1), study(2))
+    plan = planned(ledger, policies)
+    quarantine(ledger, "1.2.1", ReasonCode.STUDY_EMPTY, "discovery")
+    approve_plan(ledger, plan.plan_id, plan.content_sha256, "Ada")
+    assert states(ledger) == {"1.2.1": "quarantined", "1.2.2": "planned"}
+    assert exceptions(ledger)["1.2.1"] == ("open", "")
+    with ledger.read() as connection:
+        assert connection.scalar(select(schema.wave.c.studies)) == 1
+
+
+def test_planning_anew_moves_what_has_not_begun_and_nothing_else(
+    ledger: Ledger, policies: PlanPolicies
+) -> None:
+    known(ledger, *(study(n, f"20{n:02d}0101") for n in range(1, 7)), study(8, "20251001"))
+    limits = WaveLimits(max_studies=2)
+    first = approved(ledger, using(policies, waves=limits))
+    begun = f"{first.plan_id}-W0001"
+    with ledger.write() as connection:
+        members = select(schema.study.c.study_instance_uid).where(schema.study.c.wave_id == begun)
+        uids = list(connection.scalars(members))
+        move_studies(connection, uids, StudyState.CLEANSED, EventChain("test"))
+    hybrid = using(policies, strategy="hybrid", waves=limits)
+    assert make_plan(ledger, hybrid) is None, "nothing is new"
+    second = approved(ledger, hybrid, replan=True)
+    assert second.studies == 5
+    with ledger.read() as connection:
+        waves = dict(connection.execute(select(schema.wave.c.wave_id, schema.wave.c.state)).all())
+        kept = connection.scalars(members).all()
+    assert sorted(kept) == sorted(uids)
+    assert {state for wave, state in waves.items() if wave.startswith(first.plan_id)} == {
+        "planned",
+        "superseded",
+    }
+    assert waves[begun] == "planned"
+    assert [states(ledger)[uid] for uid in uids] == ["cleansed", "cleansed"]
+
+
+def test_a_proposal_to_plan_anew_leaves_what_is_approved_in_force(
+    ledger: Ledger, policies: PlanPolicies
+) -> None:
+    known(ledger, study(1, "20251001"), study(2, "20100101"))
+    first = approved(ledger, policies)
+    planned(ledger, using(policies, strategy="hybrid"), replan=True)
+    assert set(states(ledger).values()) == {"planned"}
+    with ledger.read() as connection:
+        waves = connection.execute(
+            select(schema.wave.c.studies, schema.wave.c.state).where(
+                schema.wave.c.plan_id == first.plan_id
+            )
+        ).all()
+    assert [tuple(wave) for wave in waves] == [(2, "planned")]
+
+
+def test_waves_go_by_modality_in_the_order_that_was_asked_for(
+    ledger: Ledger, policies: PlanPolicies
+) -> None:
+    known(
+        ledger,
+        study(1, "20200101", modalities=("CT",)),
+        study(2, "20100101", modalities=("MG", "SR")),
+        study(3, "20250101", modalities=("US",)),
+        study(4, "20220101", modalities=("MG",)),
+    )
+    limits = WaveLimits(max_studies=1, order="by_modality", modalities=("MG", "CT"))
+    rows = proposed(ledger, planned(ledger, using(policies, waves=limits)), "wave")
+    assert sorted(rows, key=lambda uid: rows[uid]) == ["1.2.4", "1.2.2", "1.2.1", "1.2.3"]
+
+
+def test_who_was_here_last_is_needed_first(ledger: Ledger, policies: PlanPolicies) -> None:
+    known(
+        ledger,
+        study(1, "20100101", patient_id="A"),
+        study(2, "20250601", patient_id="A"),
+        study(3, "20240101", patient_id="B"),
+        study(4, "20000101", patient_id="C"),
+        study(5, "20240601", patient_id=""),
+        study(6, "19990101", patient_id=""),
+    )
+    with ledger.write() as connection:
+        connection.execute(
+            update(schema.study)
+            .where(schema.study.c.study_instance_uid == "1.2.4")
+            .values(priority=1)
+        )
+    limits = WaveLimits(max_studies=1, order="upcoming_need")
+    rows = proposed(ledger, planned(ledger, using(policies, waves=limits)), "wave")
+    order = [uid[-1] for uid in sorted(rows, key=lambda uid: rows[uid])]
+    assert "".join(order) == "421536", "requested, then A's studies, then by the last visit"
+
+
+def test_a_study_larger_than_a_wave_is_one_of_its_own(
+    ledger: Ledger, policies: PlanPolicies
+) -> None:
+    sizes = {1: 10, 2: 500, 3: 10, 4: 10}
+    known(ledger, *(study(n, f"200{n}0101", number_of_instances=size) for n, size in sizes.items()))
+    limits = WaveLimits(max_bytes=25 * SIZE)
+    rows = proposed(ledger, planned(ledger, using(policies, waves=limits)), "wave")
+    assert rows == {"1.2.4": (1,), "1.2.3": (1,), "1.2.2": (2,), "1.2.1": (3,)}
