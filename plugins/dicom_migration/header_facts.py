@@ -122,9 +122,11 @@ def text_encoding(dataset: Dataset) -> str:
 
 def encoding_of_texts(texts: Iterable[bytes], declared_charset: str) -> str:
     """Tell how `texts`, as written, are encoded; see :func:`text_encoding`."""
-    foreign = [raw for raw in texts if not raw.isascii() or b"\x1b" in raw]
-    if not foreign:
+    texts = list(texts)
+    together = b"".join(texts)
+    if together.isascii() and b"\x1b" not in together:
         return "ascii"
+    foreign = [raw for raw in texts if not raw.isascii() or b"\x1b" in raw]
     declared = declared_charset.split("\\")
     utf8 = all(_decodes(raw, "utf-8") for raw in foreign)
     if declared in (["ISO_IR 192"], ["GB18030"], ["GBK"]):

@@ -123,8 +123,9 @@ class SeriesStage:
         if isinstance(body, memoryview):
             if not self._budget.take(spool.size):
                 return None
-            spool.close()  # gives back what it took of its own budget; the view keeps the bytes
-            return StagedInMemory(body, self._budget)
+            copy = memoryview(bytes(body))  # just as long, where a spool's block has room to grow
+            spool.close()
+            return StagedInMemory(copy, self._budget)
         with self._lock:
             if self._own_files >= _OWN_FILES:
                 return None

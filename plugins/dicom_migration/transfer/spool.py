@@ -18,30 +18,34 @@ from types import TracebackType
 from typing import BinaryIO, Self, cast
 
 from dicom_migration.errors import ReasonCode, TransientError
-from dicom_migration.units import MIB
+from dicom_migration.units import KIB, MIB
 
-_STEP = MIB
-"""Bytes of memory that a spool asks for at once."""
+_SMALLEST_BLOCK, _GROWTH = 64 * KIB, 4
 
 
 class MemoryBudget:
-    """Bytes that all spools of a task may hold in memory together; safe to share by threads.
+    """Blocks of memory that all spools of a task share; safe to share by threads.
+
+    A block is used again and again: fresh memory costs as much as the copy into it, for the
+    kernel clears every page.
 
     Attributes
     ----------
     share
-        What one spool may hold.
+        Bytes that one spool may hold.
     """
 
     def __init__(self, limit: int) -> None:
         self.share = limit // 4  # one instance may not starve the others
         self._left = limit
+        self._free: dict[int, list[memoryview]] = {}
         self._lock = threading.Lock()
 
     def take(self, size: int) -> bool:
         """Take `size` bytes if they are left; tell whether they were."""
         with self._lock:
             if self._left < size:
+                self._free.clear()  # they are counted as left, so they must be
                 return False
             self._left -= size
             return True
@@ -50,6 +54,29 @@ class MemoryBudget:
         """Return `size` bytes taken before."""
         with self._lock:
             self._left += size
+
+    def block(self, size: int) -> memoryview | None:
+        """Return a block of at least `size` bytes, None when that is more than is left."""
+        capacity = _SMALLEST_BLOCK
+        while capacity < size:
+            capacity *= _GROWTH
+        if capacity > self.share:
+            capacity = size
+        if capacity > self.share or not self.take(capacity):
+            return None
+        with self._lock:
+            free = self._free.get(capacity)
+            if free:
+                return free.pop()
+        return memoryview(bytearray(capacity))
+
+    def give_back_block(self, block: memoryview) -> None:
+        """Return a block; nobody may look at it any more."""
+        with self._lock:
+            self._left += len(block)
+            kept = self._free.setdefault(len(block), [])
+            if len(block) * len(kept) < self.share:
+                kept.append(block)
 
 
 class Spool:
@@ -77,8 +104,7 @@ class Spool:
         self.size = 0
         self._budget = budget
         self._folder = folder
-        self._memory = bytearray()
-        self._granted = 0
+        self._block: memoryview | None = None
         self._file: BinaryIO | None = None
         self._map: mmap.mmap | None = None
         self.write(header)
@@ -96,12 +122,16 @@ class Spool:
         TransientError
             With reason ``disk_full``.
         """
-        self.size += len(data)
+        start = self.size
+        self.size = end = start + len(data)
         if self._file is None:
-            if self.size <= self._granted or self._grow():
-                self._memory += data
+            block = self._block
+            if block is None or end > len(block):
+                block = self._larger_block(start)
+            if block is not None:
+                block[start:end] = data
                 return
-            self._spill()
+            self._spill(start)
         with disk_full_told():
             self._file.write(data)  # type: ignore[union-attr]
 
@@ -117,14 +147,14 @@ class Spool:
         A file is mapped: pages are loaded as they are touched.
         """
         if self._file is None:
-            return memoryview(self._memory)
+            return self._memory(0, self.size)
         if self._map is None:
             self._map = mmap.mmap(self._file.fileno(), self.size, access=mmap.ACCESS_READ)
         return memoryview(self._map)
 
     def file(self) -> BinaryIO:
         """Return all bytes of a sealed spool as a file; what is in memory is copied."""
-        return io.BytesIO(self._memory) if self._file is None else self._file
+        return io.BytesIO(self._memory(0, self.size)) if self._file is None else self._file
 
     def pieces(self, start: int = 0, end: int | None = None) -> Iterator[memoryview]:
         """Yield the bytes from `start` to `end` in order; a file is read, not mapped.
@@ -134,7 +164,7 @@ class Spool:
         """
         stop = self.size if end is None else end
         if self._file is None:
-            yield memoryview(self._memory)[start:stop]
+            yield self._memory(start, stop)
             return
         buffer = memoryview(bytearray(min(MIB, max(stop - start, 1))))
         self._file.seek(start)
@@ -148,15 +178,13 @@ class Spool:
     def body(self) -> BinaryIO | memoryview:
         """Return the object as what is sent: its memory, or its file at the beginning."""
         if self._file is None:
-            return memoryview(self._memory)
+            return self._memory(0, self.size)
         self._file.seek(0)
         return self._file
 
     def close(self) -> None:
-        """Forget the bytes; safe to call twice."""
-        self._memory = bytearray()
-        self._budget.give_back(self._granted)
-        self._granted = 0
+        """Forget the bytes, whose views are worthless then; safe to call twice."""
+        self._forget_block()
         if self._map is not None:
             self._map = None  # closed when the last view of it is gone
         if self._file is not None:
@@ -176,23 +204,32 @@ class Spool:
         """Close."""
         self.close()
 
-    def _grow(self) -> bool:
-        wanted = -(-(self.size - self._granted) // _STEP) * _STEP
-        if self._granted + wanted > self._budget.share or not self._budget.take(wanted):
-            return False
-        self._granted += wanted
-        return True
+    def _larger_block(self, used: int) -> memoryview | None:
+        """Move the `used` bytes to a block that takes `size`; None when there is none."""
+        block = self._budget.block(self.size)
+        if block is not None:
+            before, self._block = self._block, block
+            if before is not None:
+                block[:used] = before[:used]
+                self._budget.give_back_block(before)
+        return block
 
-    def _spill(self) -> None:
-        """Move what is in memory to a file."""
+    def _spill(self, used: int) -> None:
+        """Move the `used` bytes in memory to a file."""
         folder = str(self._folder) if self._folder else None
         file = tempfile.TemporaryFile(buffering=MIB, dir=folder)  # noqa: SIM115 - close() closes
         self._file = cast(BinaryIO, file)
         with disk_full_told():
-            self._file.write(self._memory)
-        self._memory = bytearray()
-        self._budget.give_back(self._granted)
-        self._granted = 0
+            self._file.write(self._memory(0, used))
+        self._forget_block()
+
+    def _memory(self, start: int, end: int) -> memoryview:
+        return memoryview(b"") if self._block is None else self._block[start:end]
+
+    def _forget_block(self) -> None:
+        block, self._block = self._block, None
+        if block is not None:
+            self._budget.give_back_block(block)
 
 
 @contextmanager
