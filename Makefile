@@ -59,7 +59,7 @@ peers: ## install the Debian packages that tests talk to (as root); REQUIRE_PEER
 	@.ci/peers
 
 bench-%: $(STAMP) ## run one benchmark against its peer: make bench-parse; results in .bench/
-	$(WITH_PATH) $(BIN)/python -m tests.benchmarks.bench_$(subst -,_,$*)
+	$(WITH_PATH) $(BIN)/python -m tests.benchmarks.bench_$(subst -,_,$*) $(ARGS)
 
 lint: lint-python lint-types lint-imports lint-docker lint-yaml ## every check that runs no code of ours
 

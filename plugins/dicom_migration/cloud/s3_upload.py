@@ -1,12 +1,12 @@
 """Creating one object: PutObject for most, a multipart upload for the very large.
 
-Both are conditional (``If-None-Match: *``) and both let S3 check a SHA-256:
+Both are conditional (``If-None-Match: *``) and both let S3 check a whole-object checksum:
 
 * PutObject carries the SHA-256 of the whole object, which S3 verifies and returns on a HEAD.
 * S3 has no whole-object SHA-256 for multipart uploads (only a composite over the parts). Each
-  part carries its own SHA-256, the whole is hashed while the parts are read, and the upload is
-  completed only when that hash is the declared one. CRC64NVME would be a whole-object checksum,
-  but a weaker one that needs the AWS C runtime on every worker.
+  part carries its CRC-32, the upload is completed with the CRC-32 of the whole object, which S3
+  verifies and returns on a HEAD (checksum type FULL_OBJECT). The SHA-256 is computed while the
+  parts are read, and the upload is completed only when it is the declared one.
 
 Every object also carries its SHA-256 as metadata ``sha256``: the one place where a multipart
 object, and a store without checksums, can tell it.
@@ -19,6 +19,7 @@ import hashlib
 import io
 import logging
 import re
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 Body = BinaryIO | bytes | memoryview
 SHA256_METADATA = "sha256"
+_WHOLE_OBJECT_CRC = {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
 
 _log = logging.getLogger(__name__)
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
@@ -193,11 +195,14 @@ def put_in_parts(
     """
     file = open_body(body, upload)
     with translated("CreateMultipartUpload", upload.address):
-        upload_id: str = client.create_multipart_upload(**upload.parameters(settings))["UploadId"]
+        created = client.create_multipart_upload(
+            **{**upload.parameters(settings), **_WHOLE_OBJECT_CRC}
+        )
+    upload_id: str = created["UploadId"]
     stored = None
     try:
-        parts = _send_parts(client, settings, upload, upload_id, file)
-        stored = _complete(client, upload, upload_id, parts)
+        sent = _send_parts(client, settings, upload, upload_id, file)
+        stored = _complete(client, upload, upload_id, sent)
     finally:
         if stored is None:
             _abort(client, upload, upload_id)
@@ -209,16 +214,25 @@ def part_size(size: int, preferred: int) -> int:
     return max(preferred, -(-size // MAX_PARTS))
 
 
+@dataclass(frozen=True, slots=True)
+class _SentParts:
+    """What CompleteMultipartUpload lists, and the checksum of all parts together (base64)."""
+
+    parts: list[dict[str, Any]]
+    crc32: str
+
+
 def _send_parts(
     client: S3Client, settings: S3Settings, upload: Upload, upload_id: str, body: BinaryIO
-) -> list[dict[str, Any]]:
-    whole = hashlib.sha256()
+) -> _SentParts:
+    whole, whole_crc = hashlib.sha256(), 0
     parts: list[dict[str, Any]] = []
     part_bytes = part_size(upload.size, settings.part_bytes)
     for number, start in enumerate(range(0, upload.size, part_bytes), start=1):
         data = _read_exactly(body, min(part_bytes, upload.size - start), upload)
         whole.update(data)
-        checksum = base64.b64encode(hashlib.sha256(data).digest()).decode("ascii")
+        whole_crc = zlib.crc32(data, whole_crc)
+        checksum = _base64_of_crc(zlib.crc32(data))
         with translated("UploadPart", upload.address):
             response = client.upload_part(
                 Bucket=upload.address.bucket,
@@ -226,26 +240,28 @@ def _send_parts(
                 UploadId=upload_id,
                 PartNumber=number,
                 Body=data,
-                ChecksumAlgorithm="SHA256",
-                ChecksumSHA256=checksum,
+                ChecksumAlgorithm="CRC32",
+                ChecksumCRC32=checksum,
             )
-        refuse_other_checksum(response.get("ChecksumSHA256"), checksum, upload.address)
-        parts.append({"PartNumber": number, "ETag": response["ETag"], "ChecksumSHA256": checksum})
+        refuse_other_checksum(response.get("ChecksumCRC32"), checksum, upload.address)
+        parts.append({"PartNumber": number, "ETag": response["ETag"], "ChecksumCRC32": checksum})
     if whole.hexdigest() != upload.sha256:
         raise _body_differs(upload, "the body has not the declared SHA-256")
-    return parts
+    return _SentParts(parts, _base64_of_crc(whole_crc))
 
 
 def _complete(
-    client: S3Client, upload: Upload, upload_id: str, parts: list[dict[str, Any]]
+    client: S3Client, upload: Upload, upload_id: str, sent: _SentParts
 ) -> StoredObject | None:
     try:
         response = client.complete_multipart_upload(
             Bucket=upload.address.bucket,
             Key=upload.address.key,
             UploadId=upload_id,
-            MultipartUpload={"Parts": parts},
+            MultipartUpload={"Parts": sent.parts},
             MpuObjectSize=upload.size,
+            ChecksumCRC32=sent.crc32,
+            ChecksumType="FULL_OBJECT",
             IfNoneMatch="*",
         )
     except ClientError as exc:
@@ -293,6 +309,10 @@ def _body_differs(upload: Upload, how: str) -> PermanentError:
         next_step="Retrieve the study from the source again; when it persists, check the "
         "worker's disk and memory.",
     )
+
+
+def _base64_of_crc(value: int) -> str:
+    return base64.b64encode(value.to_bytes(4, "big")).decode("ascii")
 
 
 def base64_of_hex(digest: str) -> str:

@@ -38,6 +38,7 @@ class MemoryBudget:
     def __init__(self, limit: int) -> None:
         self.share = limit // 4  # one instance may not starve the others
         self._left = limit
+        self._idle = 0
         self._free: dict[int, list[memoryview]] = {}
         self._lock = threading.Lock()
 
@@ -45,9 +46,11 @@ class MemoryBudget:
         """Take `size` bytes if they are left; tell whether they were."""
         with self._lock:
             if self._left < size:
-                self._free.clear()  # they are counted as left, so they must be
                 return False
             self._left -= size
+            if self._idle > self._left:  # what waits to be used again counts as memory, too
+                self._free.clear()
+                self._idle = 0
             return True
 
     def give_back(self, size: int) -> None:
@@ -60,23 +63,24 @@ class MemoryBudget:
         capacity = _SMALLEST_BLOCK
         while capacity < size:
             capacity *= _GROWTH
-        if capacity > self.share:
-            capacity = size
-        if capacity > self.share or not self.take(capacity):
-            return None
+        capacity = min(capacity, self.share)
         with self._lock:
             free = self._free.get(capacity)
-            if free:
-                return free.pop()
+            idle = free.pop() if free and self._left >= capacity >= size else None
+            if idle is not None:
+                self._idle -= capacity
+                self._left -= capacity
+                return idle
+        if capacity < size or not self.take(capacity):
+            return None
         return memoryview(bytearray(capacity))
 
     def give_back_block(self, block: memoryview) -> None:
         """Return a block; nobody may look at it any more."""
         with self._lock:
             self._left += len(block)
-            kept = self._free.setdefault(len(block), [])
-            if len(block) * len(kept) < self.share:
-                kept.append(block)
+            self._idle += len(block)
+            self._free.setdefault(len(block), []).append(block)
 
 
 class Spool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import cProfile
 import json
 import pstats
-import resource
 import sys
 import time
 from typing import Any
@@ -27,6 +26,7 @@ from dicom_migration.manifest import encode_manifest
 from dicom_migration.policies.transfer import TransferPolicy
 from dicom_migration.transfer.shard_transfer import transfer_shard
 from dicom_migration.transfer.shards import Shard
+from tests.integration.transfer.memory_worker import peak_mib
 
 
 def main() -> None:
@@ -57,8 +57,7 @@ def main() -> None:
         else:
             transfer_shard(archive, store, ledger, shard, policy, last_try=False)
         cpu = time.process_time() - cpu
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"cpu_s": cpu, "peak_mib": peak_kib / 1024}), flush=True)
+    print(json.dumps({"cpu_s": cpu, "peak_mib": peak_mib()}), flush=True)
 
 
 def source(task: dict[str, Any]) -> ImageArchive:

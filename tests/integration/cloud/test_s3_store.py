@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import threading
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -79,6 +80,18 @@ def test_the_checksum_and_the_storage_class_are_in_the_head(
     raw = s3.head_object(Bucket=bucket, Key=f"site-a/{KEY}", ChecksumMode="ENABLED")
     assert base64.b64decode(raw["ChecksumSHA256"]).hex() == digest(BODY)
     assert raw["Metadata"] == {"sha256": digest(BODY)}
+
+
+def test_an_object_in_parts_carries_the_checksum_of_the_whole(
+    open_store: StoreFactory, s3: S3Client, bucket: str
+) -> None:
+    body = bytes(range(256)) * (2 * MIN_PART_BYTES // 256) + b"end"
+    store = open_store(multipart_threshold_bytes=1, part_bytes=MIN_PART_BYTES)
+    put(store, body, key="large")
+    told = s3.head_object(Bucket=bucket, Key="site-a/large", ChecksumMode="ENABLED")
+    assert told["ChecksumType"] == "FULL_OBJECT"
+    assert base64.b64decode(told["ChecksumCRC32"]) == zlib.crc32(body).to_bytes(4, "big")
+    assert store.head("large").sha256 == digest(body)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("size", [0, 1, 64 * 1024, 64 * 1024 + 1, 3_000_000])
