@@ -168,12 +168,12 @@ class Association:
             The connection broke, the peer was silent, or it aborted.
         """
         while True:
-            _, control, payload = self._next_fragment()
-            if control & _COMMAND:
-                raise self._violation("sent a command where a dataset was due")
-            yield payload
-            if control & _LAST:
-                return
+            for control, payload in self._fragments_at_hand():
+                if control & _COMMAND:
+                    raise self._violation("sent a command where a dataset was due")
+                yield payload
+                if control & _LAST:
+                    return
 
     def receive_dataset(self, command: Command) -> bytes:
         """Return the whole dataset that `command` announces, b"" when it announces none."""
@@ -246,6 +246,16 @@ class Association:
             pdus += struct.pack(">IBB", len(piece) + 2, context_id, control | last)
             pdus += piece
         return bytes(pdus)
+
+    def _fragments_at_hand(self) -> Iterator[tuple[int, memoryview]]:
+        """Yield control header and payload of one fragment, and of those that came with it."""
+        _, control, payload = self._next_fragment()
+        yield control, payload
+        if self._offset >= len(self._pdu):
+            for context_id, control, payload in self.stream.received_fragments():
+                if context_id not in self.contexts:
+                    raise self._violation("sent a malformed P-DATA PDU")
+                yield control, payload
 
     def _next_fragment(self) -> tuple[int, int, memoryview]:
         """Return context id, message control header and payload of the next PDV."""

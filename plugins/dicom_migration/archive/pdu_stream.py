@@ -13,6 +13,7 @@ import socket
 import ssl
 import struct
 import time
+from collections.abc import Iterator
 from enum import IntEnum
 
 from dicom_migration.errors import PermanentError, ReasonCode, TransientError
@@ -22,6 +23,8 @@ PDU_LIMIT = 16 * 1024 * 1024
 """Bytes of the longest PDU that is believed; a longer one is a defect or an attack."""
 
 
+# PDU type and length, then length, context id and control header of its first fragment.
+_FRAGMENT_HEADER = struct.Struct(">BxIIBB")
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -83,6 +86,23 @@ class PduStream:
         body = self._view[self._start + 6 : self._start + 6 + length]
         self._start += 6 + length
         return kind, body
+
+    def received_fragments(self) -> Iterator[tuple[int, int, memoryview]]:
+        """Yield context id, control header and payload of the fragments that are here already.
+
+        Only P-DATA-TF PDUs of one fragment each are taken, which are what sources send; at
+        anything else, and at the end of what has arrived, it stops. Each payload is valid until
+        the next.
+        """
+        view, start = self._view, self._start
+        while self._end - start >= _FRAGMENT_HEADER.size:
+            kind, length, fragment, context_id, control = _FRAGMENT_HEADER.unpack_from(view, start)
+            following = start + 6 + length
+            if kind != PduType.DATA or not 2 <= fragment == length - 4 or following > self._end:
+                return
+            self._start = following
+            yield context_id, control, view[start + _FRAGMENT_HEADER.size : following]
+            start = following
 
     def wait_readable(self, seconds: float) -> bool:
         """Wait until there is something to read, at most `seconds`; tell whether there is."""
