@@ -90,9 +90,13 @@ class ShardQueue:
         """Studies of the shard that were not handed out yet."""
         return len(self._own)
 
-    def take(self) -> Work | None:
-        """Return the next study; None when other workers are at all that are left."""
-        for uid in [*self._requested(), *self._own]:
+    def take(self, *, own_first: bool = False) -> Work | None:
+        """Return the next study; None when other workers are at all that are left.
+
+        With `own_first`, requested studies come after the shard's own.
+        """
+        requested, own = self._requested(), list(self._own)
+        for uid in [*own, *requested] if own_first else [*requested, *own]:
             work = self.claim(uid)
             if work is not None:
                 self._own.pop(uid, None)

@@ -105,6 +105,7 @@ class _ShardRun:
         self._streak = Streak(policy.give_up_after_studies)
         self._losses: Counter[str] = Counter()
         self._retries = 0
+        self._guest_failed = False
 
     def move_all(self, may_go_on: Callable[[], bool]) -> None:
         """Move study after study until none is left, none may go on, or the peer is down."""
@@ -114,7 +115,7 @@ class _ShardRun:
             Repeating("progress", PROGRESS_SECONDS, self._progress.log),
         ):
             while self.queue.waiting and self._pacing.wait_for_turn(may_go_on):
-                work = self.queue.take()
+                work = self.queue.take(own_first=self._guest_failed)
                 if work is not None:
                     self._move(work, uploads)
                 elif self.queue.waiting:
@@ -183,9 +184,12 @@ class _ShardRun:
                 self.queue.put_back(work)
                 return
             log.warning("Study %s is left for another try: %s", work.uid, error)
+            # What a guest meets may be its own trouble, and asked-for studies come first to every
+            # worker: an own study comes next, and tells whether it is everybody's.
+            self._guest_failed = work.is_guest
             if not work.is_guest:
                 self._left[work.uid] = error
-            self._streak.failed(error)
+                self._streak.failed(error)
         finally:
             self._archive.study_ended()
         if not work.is_guest:
@@ -193,6 +197,7 @@ class _ShardRun:
         if result is not None:
             (self._guests if work.is_guest else self._results).append(result)
             measure.report(result)
+            self._guest_failed = False
             self._streak.ended_as(result)
 
     def _with_attempts(self, transfer: StudyTransfer, work: Work) -> StudyResult:

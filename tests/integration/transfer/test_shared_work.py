@@ -74,7 +74,7 @@ def in_order_of_transfer(ledger: Ledger) -> list[str]:
         )
 
 
-def put_into_other_wave(ledger: Ledger, uid: str) -> None:
+def put_into_other_wave(ledger: Ledger, *uids: str) -> None:
     with ledger.write() as connection:
         connection.execute(
             insert(schema.wave).values(
@@ -88,7 +88,7 @@ def put_into_other_wave(ledger: Ledger, uid: str) -> None:
         )
         connection.execute(
             update(schema.study)
-            .where(schema.study.c.study_instance_uid == uid)
+            .where(schema.study.c.study_instance_uid.in_(uids))
             .values(wave_id=OTHER_WAVE, shard=0)
         )
 
@@ -147,6 +147,25 @@ def test_a_guest_that_fails_is_left_to_its_own_shard_and_not_tried_for_ever(
     transfer(replace(archive, before_delivery=break_off), shard, last_try=True)
     assert states(ledger)[guest] == "transferring", "not quarantined by a stranger"
     assert transfer(archive, Shard(OTHER_WAVE, 0))["transferred"] == 1
+
+
+def test_guests_that_all_fail_do_not_keep_a_shard_from_its_own_studies(
+    archive: MemoryArchive, ledger: Ledger, wave: str, transfer: Any
+) -> None:
+    uids = sorted(states(ledger))
+    guests, own = uids[: POLICY.give_up_after_studies], uids[POLICY.give_up_after_studies :]
+    assert own
+    put_into_other_wave(ledger, *guests)
+    (shard,) = cut_shards(ledger, wave, POLICY)
+    request_studies(ledger, guests, requested_by="ada", reason="clinic")
+
+    def break_off(held: HeldInstance) -> None:
+        if held.record.study_instance_uid in guests:
+            raise TransientError("The association broke.", reason=ReasonCode.SOURCE_FAILED)
+
+    summary = transfer(replace(archive, before_delivery=break_off), shard)
+    assert (summary["transferred"], summary["left"]) == (len(own), 0)
+    assert close_wave(ledger, wave) == {"transferred": len(own)}
 
 
 def test_two_workers_at_one_shard_move_each_study_once(
