@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from dicom_migration.errors import MigrationError
+from dicom_migration.errors import TransientError
 from dicom_migration.pacing.leases import Leases
 from dicom_migration.pacing.stopping import StopFlag
 
@@ -52,9 +52,18 @@ class AssociationTurns:
         self._allowed = allowed
         self._stop = stop
         self._slot: str | None = None
+        self._is_away = False
 
     def wait(self, may_go_on: Callable[[], bool]) -> bool:
-        """Return True once it is our turn, False when we may not go on any more."""
+        """Return True once it is our turn, False when we may not go on any more.
+
+        A ledger that is away is waited for.
+
+        Raises
+        ------
+        PermanentError
+            The ledger refuses us for good.
+        """
         if self._is_ours():
             return may_go_on() and not self._stop.is_set
         began = time.monotonic()
@@ -88,9 +97,12 @@ class AssociationTurns:
     def _acquire(self) -> bool:
         try:
             self._slot = self._leases.acquire(KIND, self._slots())
-        except MigrationError as error:
-            log.warning("No turn can be had while the ledger is away: %s", error)
-            self._slot = None
+        except TransientError as error:
+            if not self._is_away:  # once, not every second of an outage
+                log.warning("No turn can be had while the ledger is away: %s", error)
+            self._slot, self._is_away = None, True
+        else:
+            self._is_away = False
         return self._slot is not None
 
     def _slots(self) -> list[str]:

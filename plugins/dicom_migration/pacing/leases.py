@@ -69,6 +69,9 @@ class Leases:
         One that this holder has already is free for it. `release` is the name of a lease of the
         same kind that is given back in the same transaction.
         """
+        if release is not None:
+            with self._lock:  # first: a renewal meanwhile must not take it for lost
+                self._held.pop((kind, release), None)
         with self._ledger.write() as connection:
             now = self._clock()
             if release is not None:
@@ -85,10 +88,8 @@ class Leases:
             )
             free = (name for name in names if name not in taken)
             got = next((name for name in free if self._take(connection, kind, name, detail)), None)
-        with self._lock:
-            if release is not None:
-                self._held.pop((kind, release), None)
-            if got is not None:
+        if got is not None:
+            with self._lock:
                 self._held[(kind, got)] = now + timedelta(seconds=self.seconds)
         return got
 
@@ -107,15 +108,12 @@ class Leases:
         with self._ledger.write() as connection:
             end = self._clock() + timedelta(seconds=self.seconds)
             kept = {key for key in mine if self._prolong(connection, key, end)}
-        lost = [key for key in mine if key not in kept]
         with self._lock:
-            for key in mine:
-                if key not in self._held:
-                    continue  # given back meanwhile
-                if key in kept:
-                    self._held[key] = end
-                else:
-                    del self._held[key]
+            still_ours = [key for key in mine if key in self._held]  # not given back meanwhile
+            lost = [key for key in still_ours if key not in kept]
+            self._held.update((key, end) for key in still_ours if key in kept)
+            for key in lost:
+                del self._held[key]
         for kind, name in lost:
             log.warning("The lease of %s %s ran out and was taken by another worker", kind, name)
         return lost

@@ -1,7 +1,10 @@
+import logging
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import text
 
+from dicom_migration.errors import PermanentError, ReasonCode, TransientError
 from dicom_migration.ledger import Ledger
 from dicom_migration.pacing import associations
 from dicom_migration.pacing.associations import AssociationTurns, slot_name, slot_prefix
@@ -91,6 +94,31 @@ def test_a_stop_ends_the_waiting(ledger: Ledger, level: Level) -> None:
 
     polled: list[None] = []
     assert not waiting.wait(stop_at_the_third_time)
+
+
+def test_a_ledger_that_refuses_for_good_is_not_waited_for(ledger: Ledger, turns: Turns) -> None:
+    with ledger.write() as connection:
+        connection.execute(text("DROP TABLE lease"))
+    with pytest.raises(PermanentError, match="refused"):
+        turns("one").wait(asked(3))
+
+
+def test_a_ledger_that_is_away_is_waited_for_and_told_once(
+    ledger: Ledger,
+    turns: Turns,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def away() -> None:
+        raise TransientError("No answer.", reason=ReasonCode.LEDGER_UNAVAILABLE)
+
+    one = turns("one")
+    with monkeypatch.context() as outage:
+        outage.setattr(ledger, "write", away)
+        with caplog.at_level(logging.WARNING):
+            assert not one.wait(asked(20))
+    assert len(caplog.records) == 1
+    assert one.wait(asked(1))
 
 
 def test_sources_do_not_share_their_slots_however_long_their_names() -> None:

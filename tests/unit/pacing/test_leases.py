@@ -1,4 +1,5 @@
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -91,6 +92,27 @@ def test_one_can_be_exchanged_for_the_next(worker: Worker) -> None:
     one.acquire("study", ["1.1"])
     assert one.acquire("study", ["1.2"], release="1.1") == "1.2"
     assert two.acquire("study", ["1.1", "1.2"]) == "1.1"
+
+
+def test_what_was_exchanged_is_not_told_as_lost_by_a_renewal_meanwhile(
+    worker: Worker, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = worker("one")
+    one.acquire("study", ["1.1"])
+    lost: list[tuple[str, str]] = []
+    write = ledger.write
+
+    @contextlib.contextmanager
+    def and_the_beat_comes_right_after() -> Iterator[object]:
+        with write() as connection:
+            yield connection
+        monkeypatch.setattr(ledger, "write", write)
+        lost.extend(one.renew())
+
+    monkeypatch.setattr(ledger, "write", and_the_beat_comes_right_after)
+    assert one.acquire("study", ["1.2"], release="1.1") == "1.2"
+    assert lost == []
+    assert one.holds("study", "1.2")
 
 
 def test_only_those_that_last_are_counted(worker: Worker, clock: Clock) -> None:
