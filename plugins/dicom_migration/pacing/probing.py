@@ -6,10 +6,10 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
-from sqlalchemy import insert, select
+from sqlalchemy import ColumnElement, insert, select
 
 from dicom_migration.archive import ImageArchive, StudyQuery
 from dicom_migration.cloud import CloudStore
@@ -26,16 +26,19 @@ log = logging.getLogger(__name__)
 
 KIND = "governor"
 _REMEMBERED = 200
+_SKEW = timedelta(minutes=1)
 _T = TypeVar("_T")
 _table = schema.governor_probe.c
 
 
-def present_level(ledger: Ledger, scope: str, most: int) -> int:
+def present_level(
+    ledger: Ledger, scope: str, most: int, clock: Callable[[], datetime] = utc_now
+) -> int:
     """Return how many workers may load the source `scope`: the last decision, at most `most`."""
     with ledger.read() as connection:
         level = connection.scalar(
             select(_table.level)
-            .where(_table.scope == scope)
+            .where(*_until(scope, clock()))
             .order_by(_table.probed_at.desc(), _table.probe_id.desc())
             .limit(1)
         )
@@ -123,7 +126,7 @@ class Governor:
                     _table.decision,
                     _table.reason,
                 )
-                .where(_table.scope == self.scope)
+                .where(*_until(self.scope, self.clock()))
                 .order_by(_table.probed_at.desc(), _table.probe_id.desc())
                 .limit(_REMEMBERED)
             )
@@ -162,6 +165,11 @@ class Governor:
             seconds = getattr(probe, f"{name}_s")
             if seconds is not None:
                 self.metrics.seconds(f"{PREFIX}.governor.probe", seconds, operation=name)
+
+
+def _until(scope: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
+    # One worker whose clock was ahead once would have the last word until that day comes.
+    return _table.scope == scope, _table.probed_at <= now + _SKEW
 
 
 def _is_strain(error: MigrationError) -> bool:
