@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from datetime import datetime
 from html import escape
+from tempfile import SpooledTemporaryFile
+from typing import IO
 
 from fastapi import FastAPI, HTTPException, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, StreamingResponse
 
 from dicom_migration.errors import MigrationError, ReasonCode
 from dicom_migration.ui.access import only_for_dag_readers
@@ -25,6 +29,9 @@ TYPES = {
     "csv": "text/csv; charset=utf-8",
     "parquet": "application/vnd.apache.parquet",
 }
+#: A report up to this size is held in memory (bytes), a larger one in a file without a name.
+IN_MEMORY = 4 << 20
+_CHUNK = 1 << 18
 
 app = FastAPI(
     title="Migration reports", dependencies=[only_for_dag_readers()], docs_url=None, redoc_url=None
@@ -59,9 +66,10 @@ def list_reports() -> HTMLResponse:
 
 @app.get("/reports/{key:path}")
 def show_report(key: str) -> Response:
-    """Return one report that the ledger knows; the key is never taken on trust."""
-    import hashlib
+    """Return one report that the ledger knows; the key is never taken on trust.
 
+    It is hashed before its first byte is sent, and may be larger than the memory.
+    """
     from sqlalchemy import select
 
     from dicom_migration.hooks.cloud import open_store
@@ -74,15 +82,27 @@ def show_report(key: str) -> Response:
             sha256 = connection.scalar(select(table.sha256).where(table.object_key == key))
         if sha256 is None:
             raise HTTPException(404, "The ledger knows no such report.")
+        body: IO[bytes] = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  # closed when sent
+        digest = hashlib.sha256()
         with open_store() as store:
-            body = store.read(key)
+            for piece in store.stream(key, _CHUNK):
+                digest.update(piece)
+                body.write(piece)
     except MigrationError as error:
         status = 404 if error.reason is ReasonCode.OBJECT_MISSING else 503
         return _page(f"<p>{escape(str(error))}</p>", status=status)
-    if hashlib.sha256(body).hexdigest() != sha256:
+    if digest.hexdigest() != sha256:
         return _page("<p>This report was changed after it was published.</p>", status=409)
     kind = TYPES.get(key.rpartition(".")[2], "application/octet-stream")
-    return Response(body, media_type=kind, headers=HEADERS)
+    headers = {**HEADERS, "Content-Length": str(body.tell())}
+    return StreamingResponse(_sent(body), media_type=kind, headers=headers)
+
+
+def _sent(body: IO[bytes]) -> Iterator[bytes]:
+    with body:
+        body.seek(0)
+        while piece := body.read(_CHUNK):
+            yield piece
 
 
 def _row(created_at: datetime, kind: str, subject: str, key: str) -> str:
