@@ -101,7 +101,7 @@ def cost_of(groups: Sequence[CostGroup], policy: TiersPolicy, way: Way = WAYS[0]
 
 def _add(cost: Cost, group: CostGroup, policy: TiersPolicy) -> None:
     """Add a group year by year; until the end, `total` holds the retrievals of all years."""
-    objects = group.by_layout[cost.way.layout or group.layout]
+    objects = group.by_layout[cost.way.layout or group.layout or INSTANCE]
     name = group.forecast[0].storage_class if cost.way.tiered else STANDARD
     first = _first_year(cost, group, objects, name, policy)
     for year, forecast in enumerate(group.forecast):

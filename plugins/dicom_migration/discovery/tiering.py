@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from dicom_migration.policies.tiers import AccessRate, TierRule, TiersPolicy
 
 INSTANCE, SERIES_ZIP = "instance", "series-zip"
+UNDECIDED = ""
+"""The plan says nothing of the layout: the transfer policy decides."""
 #: Access is kept as a whole number: retrievals of a study in so many years.
 RATE_YEARS = 10_000
 _STUDY = schema.study.c
@@ -45,10 +47,10 @@ def access_rate(policy: TiersPolicy, as_of: date, years: int = 0) -> ColumnEleme
 
 
 def layout(policy: TiersPolicy, as_of: date) -> ColumnElement[str]:
-    """Return how a study is stored: one object an instance, or one a series."""
+    """Return one object an instance or one a series; `UNDECIDED` where the policy packs nothing."""
     packing = policy.packing
     if packing.layout == INSTANCE:
-        return literal(INSTANCE)
+        return literal(UNDECIDED)
     conditions: list[ColumnElement[bool]] = [true()]
     if packing.storage_classes:
         conditions.append(storage_class(policy, as_of).in_(packing.storage_classes))

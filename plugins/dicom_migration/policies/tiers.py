@@ -106,8 +106,9 @@ class Packing(Policy):
     Attributes
     ----------
     layout
-        ``instance``: never; ``series-zip``: always; ``small_instances``: when the study's
-        instances are smaller than `below_bytes` on average, and more than its series.
+        ``instance``: the plan decides nothing, the transfer policy's layout holds; ``series-zip``:
+        always; ``small_instances``: when the study's instances are smaller than `below_bytes` on
+        average, and more than its series.
     below_bytes
         None: where packing saves a tenth of what creating the objects and a year's storage cost,
         reckoned for each storage class.

@@ -117,11 +117,12 @@ def test_the_plan_s_own_way_uses_the_layout_of_each_study(tiers: TiersPolicy) ->
     mixed = (
         group("GLACIER_IR", instances=1000, series=10, size=GB, layout="series-zip"),
         group("GLACIER_IR", instances=50, series=5, size=GB),
+        group("GLACIER_IR", instances=20, series=2, size=GB, layout=""),  # left to transfer.yaml
     )
     costs = ways(horizon(tiers, 1), *mixed)
-    assert costs["planned"].objects == 60
-    assert costs["unpacked"].objects == 1050
-    assert costs["packed"].objects == 15
+    assert costs["planned"].objects == 80
+    assert costs["unpacked"].objects == 1070
+    assert costs["packed"].objects == 17
 
 
 def test_every_sum_is_exact_decimal(tiers: TiersPolicy) -> None:
