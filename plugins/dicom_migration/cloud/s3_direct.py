@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import select
 import socket
 import ssl
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPMessage
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -32,10 +34,19 @@ from dicom_migration.cloud.s3_settings import MIB, S3Client, S3Settings
 from dicom_migration.cloud.s3_signing import AccessKey, PutSigner
 from dicom_migration.cloud.s3_upload import SHA256_METADATA, Upload, base64_of_hex
 
+if TYPE_CHECKING:
+    from botocore.awsrequest import AWSPreparedRequest
+
 _PROBE_KEY = "key"
 _CHECKSUM_HEADER = "x-amz-checksum-sha256"
 _WORTH_ANOTHER_TRY = (408, 429)
-_CODES_WORTH_ANOTHER_TRY = ("RequestTimeout", "RequestTimeTooSkewed")
+# The latter: of another region than the connection names; boto3 finds the right one.
+_CODES_WORTH_ANOTHER_TRY = (
+    "RequestTimeout",
+    "RequestTimeTooSkewed",
+    "AuthorizationHeaderMalformed",
+)
+_SIGNED_WITH = "AWS4-HMAC-SHA256"
 
 
 class _Answer(NamedTuple):
@@ -127,10 +138,10 @@ class DirectPut:
         self, path: str, body: BinaryIO | bytes | memoryview, headers: dict[str, str], size: int
     ) -> _Answer:
         """Return the answer; the connection is kept when it was read to its end."""
-        connection = self._idle.pop() if self._idle else self._connect()
+        connection = self._idle_connection() or self._connect()
         try:
             headers["content-length"] = str(size)
-            connection.request("PUT", path, body, headers)
+            connection.request("PUT", path, _in_pieces(body), headers)
             response = connection.getresponse()
             text = response.read(MIB)
             kept = not response.will_close and response.isclosed()
@@ -142,6 +153,19 @@ class DirectPut:
         else:
             connection.close()
         return _Answer(response.status, response.headers, text)
+
+    def _idle_connection(self) -> http.client.HTTPConnection | None:
+        """Return a kept connection; one that was closed, or said more than it was asked, is none.
+
+        What it said would be taken for the answer to the next request.
+        """
+        with contextlib.suppress(IndexError):  # other threads take them, too
+            while True:
+                connection = self._idle.pop()
+                if not _is_readable(connection.sock):
+                    return connection
+                connection.close()
+        return None
 
     def _refusal(self, answer: _Answer) -> ClientError:
         """Return what botocore would raise."""
@@ -179,31 +203,70 @@ def transport_of(client: S3Client, bucket: str) -> Transport | None:
 def _plain_transport(client: S3Client, bucket: str) -> Transport | None:
     config = client.meta.config
     session = client._endpoint.http_session  # no public way to ask
-    signer = client._request_signer
-    signature = config.signature_version
-    plain = (
-        signature in ("s3v4", None)
-        and signer.signing_name == "s3"
-        and not config.proxies
-        and not config.client_cert
-        and _credentials_of(client) is not None
-    )
-    if not plain:
+    if config.proxies or config.client_cert or _credentials_of(client) is None:
         return None
-    presigned = client.generate_presigned_url(
-        "put_object", Params={"Bucket": bucket, "Key": _PROBE_KEY}
-    )
-    url = urlsplit(presigned)
-    if url.hostname is None or get_environ_proxies(presigned):
+    request = _ordinary_request(client, bucket)
+    signed: Any = request.headers["Authorization"]
+    said = signed.decode("ascii") if isinstance(signed, bytes) else signed
+    algorithm, credential = said.split(",")[0].split()
+    region, service = credential.split("/")[-3:-1]
+    url = urlsplit(request.url)
+    if (algorithm, service) != (_SIGNED_WITH, "s3") or url.hostname is None:
+        return None
+    if get_environ_proxies(request.url):
         return None
     return Transport(
         host=url.hostname,
         port=url.port or (443 if url.scheme == "https" else 80),
         host_header=url.netloc,
         path_prefix=url.path.removesuffix(_PROBE_KEY),
-        region=client.meta.region_name,
+        region=region,
         tls=_tls_context(session._verify) if url.scheme == "https" else None,
     )
+
+
+class _NotSentError(Exception):
+    """Carries the request that would have been sent."""
+
+    def __init__(self, request: AWSPreparedRequest) -> None:
+        super().__init__()
+        self.request = request
+
+
+def _ordinary_request(client: S3Client, bucket: str) -> AWSPreparedRequest:
+    """Return the signed request that `client` would send for a PutObject; nothing is sent.
+
+    A presigned URL would not do: botocore presigns for the global endpoint, so that the bytes
+    could go to another region, and its hosts are not those that a firewall lets through.
+    """
+
+    def stop(request: AWSPreparedRequest, **_: object) -> None:
+        raise _NotSentError(request)
+
+    events = client.meta.events
+    events.register_first("before-send.s3.PutObject", stop)
+    try:
+        client.put_object(Bucket=bucket, Key=_PROBE_KEY)
+    except _NotSentError as seen:
+        return seen.request
+    finally:
+        events.unregister("before-send.s3.PutObject", stop)
+    raise AssertionError("botocore sends without asking")
+
+
+def _in_pieces(body: BinaryIO | bytes | memoryview) -> BinaryIO | Iterator[memoryview]:
+    """Return a body whose pieces are sent one by one: a timeout is for one of them, not for all."""
+    if not isinstance(body, bytes | memoryview):
+        return body  # read by http.client as it is sent
+    view = memoryview(body)
+    return (view[start : start + MIB] for start in range(0, len(view), MIB))
+
+
+def _is_readable(sock: socket.socket) -> bool:
+    """Tell whether a connection on which nothing is expected was closed, or has bytes waiting."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _tls_context(verify: Any) -> ssl.SSLContext:
