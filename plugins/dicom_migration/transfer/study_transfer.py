@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import exists, func, insert, select, update
 
 from dicom_migration.archive import ImageArchive, InstanceRecord, RetrieveOutcome
 from dicom_migration.cloud import CloudStore
@@ -128,11 +128,12 @@ class StudyTransfer:
 
         Listing the instances costs many a source more than sending them. When as many different
         ones arrive as its database counted at discovery, and none failed, no list is needed here:
-        verification compares the lists of all studies.
+        verification compares the lists of all studies. What verification sends back is listed.
         """
         uid = settings.study_instance_uid
         expected: tuple[InstanceRecord, ...] = ()
-        if not settings.promised_instances and not (expected := self._list(uid, sink)):
+        must_list = not settings.promised_instances or self._was_transferred(uid)
+        if must_list and not (expected := self._list(uid, sink)):
             return Receipt(0, [_nothing_there(uid)])
         outcome = self._archive.retrieve_study(uid, sink, expected)
         counted = not expected and _is_as_promised(outcome, settings.promised_instances)
@@ -142,6 +143,18 @@ class StudyTransfer:
         sink.finish()
         notes = faults(settings, None if counted else expected, outcome, sink)
         return Receipt(len(set(outcome.delivered)), notes)
+
+    def _was_transferred(self, uid: str) -> bool:
+        """Tell whether an earlier transfer was complete by its own measure.
+
+        Then verification did not agree: by the count alone, the same would arrive again.
+        """
+        table = schema.attempt.c
+        before = exists().where(
+            table.study_instance_uid == uid, table.phase == PHASE, table.outcome == "transferred"
+        )
+        with self._ledger.read() as connection:
+            return bool(connection.scalar(select(before)))
 
     def _list(self, uid: str, sink: StudySink) -> tuple[InstanceRecord, ...]:
         listed = tuple(self._archive.find_instances(uid))

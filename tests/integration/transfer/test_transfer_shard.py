@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 from pydicom import dcmread
 from sqlalchemy import insert, select
 
+from dicom_migration.archive import InstanceRecord, InstanceSink, RetrieveOutcome
 from dicom_migration.cloud.s3 import S3Store
 from dicom_migration.errors import PermanentError, ReasonCode, TransientError
 from dicom_migration.ledger import Ledger, schema
@@ -436,6 +437,39 @@ def test_a_list_shorter_than_the_database_promised_is_not_taken_for_the_whole(
     transfer(archive, store, ledger, wave)
     assert states(ledger)[uid] == "quarantined"
     assert reasons(ledger) == ["count_mismatch"]
+
+
+def test_what_verification_sends_back_is_compared_with_the_list_and_not_with_the_count(
+    archive: MemoryArchive, store: S3Store, ledger: Ledger, wave: str
+) -> None:
+    """A source that counts, and sends, images alone: a report is missing from both."""
+    image = archive.instances[0]
+    report = _with_uid(image, "1.2.3.4.5")
+    uid, table = image.record.study_instance_uid, schema.study
+    forgetful = _SendsOnlyWhatItIsAskedFor([*archive.instances, report], forgets="1.2.3.4.5")
+    with ledger.write() as connection:
+        study = table.update().where(table.c.study_instance_uid == uid)
+        connection.execute(study.values(number_of_instances=1))
+    transfer(forgetful, store, ledger, wave)
+    assert len(manifests(ledger, store)[uid]) == 1
+    with ledger.write() as connection:  # verification misses the report
+        connection.execute(study.values(state="cleansed"))
+    transfer(forgetful, store, ledger, wave)
+    assert len(manifests(ledger, store)[uid]) == 2
+
+
+@dataclass
+class _SendsOnlyWhatItIsAskedFor(MemoryArchive):
+    forgets: str = ""
+
+    def retrieve_study(
+        self,
+        study_instance_uid: str,
+        sink: InstanceSink,
+        expected: tuple[InstanceRecord, ...] = (),
+    ) -> RetrieveOutcome:
+        sent = [held for held in self.instances if held.record.sop_instance_uid != self.forgets]
+        return MemoryArchive(sent).retrieve_study(study_instance_uid, sink, expected)
 
 
 def test_an_unlisted_failure_is_a_fault_of_the_study(
