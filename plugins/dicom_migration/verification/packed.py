@@ -147,18 +147,56 @@ def _check_header(header: bytes, row: ManifestRow, crc32: int) -> tuple[str, str
     return name, ""
 
 
+class _EndOfFile(io.RawIOBase):
+    """The last bytes of a file at the offsets they have in it; what is before them is zero.
+
+    zipfile would read `tail` alone as an archive that lost its beginning, but not with ZIP64:
+    since CVE-2025-8291 Python looks for those records where the file says they are.
+    """
+
+    def __init__(self, tail: bytes, start: int) -> None:
+        super().__init__()
+        self._tail = tail
+        self._start = start
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        end = self._start + len(self._tail)
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: end}[whence]
+        if base + offset < 0:
+            raise OSError
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        first = self._position - self._start
+        last = len(self._tail) if size < 0 else min(first + size, len(self._tail))
+        zeros = bytes(max(0, min(last, 0) - first))
+        data = zeros + self._tail[max(first, 0) : max(last, 0)]
+        self._position += len(data)
+        return data
+
+
 def _check_directory(
     tail: bytes, directory: int, entries: Sequence[tuple[str, int, int, int]]
 ) -> str:
     try:
-        with zipfile.ZipFile(io.BytesIO(tail)) as archive:
-            # The tail alone looks to zipfile like an archive that lost `directory` bytes in front.
+        with zipfile.ZipFile(_EndOfFile(tail, directory)) as archive:
             listed = [
-                (info.filename, info.header_offset + directory, info.file_size, info.CRC)
+                (info.filename, info.header_offset, info.file_size, info.CRC)
                 for info in archive.infolist()
             ]
-            surplus = archive.start_dir or archive.comment
-    except (zipfile.BadZipFile, ValueError, struct.error):
+            surplus = archive.start_dir != directory or archive.comment
+    except (zipfile.BadZipFile, ValueError, struct.error, OSError):
         return "The archive's directory cannot be read."
     if surplus:
         return "The archive holds bytes that belong to no instance."
