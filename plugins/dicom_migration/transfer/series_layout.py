@@ -12,7 +12,7 @@ from dicom_migration.cloud import CloudStore
 from dicom_migration.manifest import ManifestRow
 from dicom_migration.transfer.instance_pass import Examined, PassSettings
 from dicom_migration.transfer.never_overwrite import create_beside
-from dicom_migration.transfer.series_stage import SeriesStage, Staged
+from dicom_migration.transfer.series_stage import OWN_FILES, SeriesStage, Staged
 from dicom_migration.transfer.series_zip import SeriesZip
 from dicom_migration.transfer.spool import MemoryBudget
 from dicom_migration.transfer.zip_format import Entry
@@ -54,6 +54,7 @@ class SeriesZipLayout:
         self._store = store
         self._settings = settings
         self._budget = MemoryBudget(settings.packed_memory_bytes)
+        self._own_files = threading.Semaphore(OWN_FILES)
         self._lock = threading.Lock()
         self._listed: dict[str, str] = {}
         self._waiting: dict[str, set[str]] = {}
@@ -126,7 +127,8 @@ class SeriesZipLayout:
 
     def _group(self, groups: dict[str, _Group], series: str) -> _Group:
         if series not in groups:
-            groups[series] = _Group(SeriesStage(self._budget, self._settings.spool_folder))
+            stage = SeriesStage(self._budget, self._settings.spool_folder, self._own_files)
+            groups[series] = _Group(stage)
         return groups[series]
 
     def _made_whole(self, uid: str) -> tuple[str, _Group] | None:

@@ -17,8 +17,9 @@ from typing import IO
 
 from dicom_migration.transfer.spool import MemoryBudget, Spool, disk_full_told
 
-#: Large instances of a series that keep their own file, and with it a file descriptor.
-_OWN_FILES = 64
+#: Large instances of a study that keep their own file, and with it a file descriptor: all series
+#: of a study may wait at the same time, and a process may often have no more than 1,024.
+OWN_FILES = 64
 
 
 class StagedInMemory:
@@ -79,14 +80,18 @@ class SeriesStage:
         Shared by all series in transit.
     folder
         Where the file is made; None means the system's place for temporary files.
+    own_files
+        As many instances as it has left, of all stages that share it, stay in their own file.
     """
 
-    def __init__(self, budget: MemoryBudget, folder: Path | None = None) -> None:
+    def __init__(
+        self, budget: MemoryBudget, folder: Path | None, own_files: threading.Semaphore
+    ) -> None:
         self._budget = budget
         self._folder = folder
         self._file: IO[bytes] | None = None
         self._end = 0
-        self._own_files = 0
+        self._own_files = own_files
         self._staged: list[Staged] = []
         self._lock = threading.Lock()
 
@@ -126,10 +131,8 @@ class SeriesStage:
             copy = memoryview(bytes(body))  # just as long, where a spool's block has room to grow
             spool.close()
             return StagedInMemory(copy, self._budget)
-        with self._lock:
-            if self._own_files >= _OWN_FILES:
-                return None
-            self._own_files += 1
+        if not self._own_files.acquire(blocking=False):
+            return None
         crc32 = 0
         for piece in spool.pieces():
             crc32 = zlib.crc32(piece, crc32)

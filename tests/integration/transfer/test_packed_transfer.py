@@ -23,7 +23,7 @@ from dicom_migration.errors import ReasonCode, TransientError
 from dicom_migration.ledger import Ledger, schema
 from dicom_migration.policies.transfer import TransferPolicy
 from dicom_migration.policies.verification import VerificationPolicy
-from dicom_migration.transfer import series_stage
+from dicom_migration.transfer import series_layout, series_stage
 from dicom_migration.verification.claims import Shard as VerificationShard
 from dicom_migration.verification.shards import verify_shard
 from tests.archives import HeldInstance, MemoryArchive, held_from, real_file
@@ -314,7 +314,7 @@ def test_a_series_larger_than_the_bound_becomes_several_archives(
     monkeypatch: pytest.MonkeyPatch,
     own_files: int,
 ) -> None:
-    monkeypatch.setattr(series_stage, "_OWN_FILES", own_files)
+    monkeypatch.setattr(series_layout, "OWN_FILES", own_files)
     large = [_padded(ct(1, number, study=3), 1_500_000) for number in range(1, 6)]
     add_to_wave(ledger, wave, "1.2.3.3")
     instances = [*large, *archive.instances]
