@@ -132,7 +132,7 @@ def open_body(body: Body, upload: Upload) -> BinaryIO:
     size = body.seek(0, io.SEEK_END)
     body.seek(0)
     if size != upload.size:
-        raise _body_differs(upload, f"the body has {size} bytes, {upload.size} were declared")
+        raise _wrong_size(upload, size)
     return body
 
 
@@ -152,13 +152,15 @@ def put_whole(
     TransientError, PermanentError
         See ``translate`` and ``refuse_other_checksum`` of :mod:`dicom_migration.cloud.s3_errors`.
     """
-    file = open_body(body, upload)
+    if isinstance(body, bytes | memoryview) and len(body) != upload.size:
+        raise _wrong_size(upload, len(body))
+    file = None if isinstance(body, bytes | memoryview) else open_body(body, upload)
     try:
         if direct is not None:
-            stored = direct.put(upload, file if isinstance(body, io.IOBase) else body)
+            stored = direct.put(upload, file or body)
             if stored is not None:
                 return stored
-            file.seek(0)
+        file = open_body(body, upload)  # a copy of what is in memory, so not before it is needed
         response = client.put_object(
             Body=file,
             ContentLength=upload.size,
@@ -170,7 +172,7 @@ def put_whole(
         if is_precondition_failed(exc):
             return None
         if error_code(exc) in _DIGEST_REFUSED:
-            _refuse_changed_body(file, upload)
+            _refuse_changed_body(file or open_body(body, upload), upload)
         raise translate(exc, "PutObject", upload.address) from exc
     except BotoCoreError as exc:
         raise translate(exc, "PutObject", upload.address) from exc
@@ -300,6 +302,10 @@ def _refuse_changed_body(body: BinaryIO, upload: Upload) -> None:
         digest.update(chunk)
     if digest.hexdigest() != upload.sha256:
         raise _body_differs(upload, "the body has not the declared SHA-256")
+
+
+def _wrong_size(upload: Upload, size: int) -> PermanentError:
+    return _body_differs(upload, f"the body has {size} bytes, {upload.size} were declared")
 
 
 def _body_differs(upload: Upload, how: str) -> PermanentError:

@@ -39,8 +39,8 @@ class StudySink:
     `rows` describes what is stored; `arrived` names what was received and found right, whether it
     is stored or waits for the rest of its series. Whoever makes a sink ends with :meth:`abandon`.
 
-    At most twice as many instances as there are upload threads are held at a time: a slow
-    target slows the source down instead of filling memory.
+    At most one instance more than there are upload threads is held at a time: a slow target
+    slows the source down instead of filling memory.
     """
 
     def __init__(
