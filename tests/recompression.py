@@ -28,21 +28,6 @@ UNCOMPRESSED = (IMPLICIT, EXPLICIT, BIG, DEFLATED)
 TARGETS = {"jpeg-ls": "1.2.840.10008.1.2.4.80", "jpeg-2000": "1.2.840.10008.1.2.4.90"}
 
 
-class WatchedBudget(MemoryBudget):
-    """Memory of spools, and how much of it is out."""
-
-    out = 0
-
-    def take(self, size: int) -> bool:
-        taken = super().take(size)
-        self.out += size if taken else 0
-        return taken
-
-    def give_back(self, size: int) -> None:
-        super().give_back(size)
-        self.out -= size
-
-
 @dataclass
 class Tried:
     """What became of one instance.
@@ -59,7 +44,7 @@ class Tried:
 def tried(held: HeldInstance, codec: Codec | None = None, **policy: Any) -> Tried:
     """Recompress `held` under a policy that takes everything that is smaller."""
     settings = {"target": "jpeg-ls", "minimum_saving_percent": 0, "minimum_kib": 0} | policy
-    budget = WatchedBudget(1 << 26)
+    budget = MemoryBudget(1 << 26)
     with part10(held) as original:
         outcome, new = recompress(
             identity(held),
@@ -68,7 +53,9 @@ def tried(held: HeldInstance, codec: Codec | None = None, **policy: Any) -> Trie
             lambda head: Spool(head, budget),
             codec,
         )
-    return Tried(outcome, new, bytes(new.stored.contents()) if new else b"", budget.out)
+    return Tried(
+        outcome, new, bytes(new.stored.contents()) if new else b"", (1 << 26) - budget.left
+    )
 
 
 def identity(held: HeldInstance) -> InstanceIdentity:

@@ -42,6 +42,11 @@ class MemoryBudget:
         self._free: dict[int, list[memoryview]] = {}
         self._lock = threading.Lock()
 
+    @property
+    def left(self) -> int:
+        """Bytes that nobody holds."""
+        return self._left
+
     def take(self, size: int) -> bool:
         """Take `size` bytes if they are left; tell whether they were."""
         with self._lock:
