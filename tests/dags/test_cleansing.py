@@ -53,10 +53,13 @@ def test_no_answer_is_no_approval() -> None:
 
 def test_only_an_approving_person_is_an_approver() -> None:
     ada = {"id": "1", "name": "Ada"}
-    assert approver_of({"chosen_options": ["Approve"], "responded_by_user": ada}) == "Ada"
-    assert approver_of({"chosen_options": ["Reject"], "responded_by_user": ada}) == ""
-    assert approver_of({"chosen_options": ["Approve"], "responded_by_user": None}) == ""
-    assert approver_of(None) == ""
+    said = {"responded_by_user": ada, "asked_about": "aa"}
+    assert approver_of({**said, "chosen_options": ["Approve"]}, "aa") == "Ada"
+    assert approver_of({**said, "chosen_options": ["Reject"]}, "aa") == ""
+    assert (
+        approver_of({**said, "chosen_options": ["Approve"], "responded_by_user": None}, "aa") == ""
+    )
+    assert approver_of(None, "aa") == ""
 
 
 def test_every_task_is_explained_to_the_operator() -> None:

@@ -182,6 +182,10 @@ class ApproveCorrectionsOperator(StandingApprovalOperator):
         super().__init__(**kwargs)
         self.proposal = proposal
 
+    def asked_about(self) -> str:
+        """Return the hash of rules and suites."""
+        return str(self.proposal["ruleset_sha256"])
+
     def record_rejection(self, person: str, answered_at: str) -> None:
         """Write the rejection into the ledger."""
         from dicom_migration.cleansing.approval import reject_corrections
@@ -217,9 +221,10 @@ class RecordCorrectionsApprovalOperator(ConnectedOperator):
         from dicom_migration.cleansing.approval import approve_corrections
         from dicom_migration.hooks.ledger import open_ledger
 
-        wave_id, approver = str(self.proposal["wave_id"]), approver_of(self.response)
+        wave_id, rules = str(self.proposal["wave_id"]), str(self.proposal["ruleset_sha256"])
+        approver = approver_of(self.response, rules)
         with open_ledger(self.ledger_conn_id) as ledger:
-            approve_corrections(ledger, wave_id, str(self.proposal["ruleset_sha256"]), approver)
+            approve_corrections(ledger, wave_id, rules, approver)
         return {"wave_id": wave_id, "approved_by": approver}
 
 

@@ -106,6 +106,10 @@ class ApprovePlanOperator(StandingApprovalOperator):
         super().__init__(**kwargs)
         self.plan = plan
 
+    def asked_about(self) -> str:
+        """Return the plan's content hash."""
+        return str(self.plan["content_sha256"])
+
     def record_rejection(self, person: str, answered_at: str) -> None:
         """Write the rejection into the ledger."""
         from dicom_migration.discovery.approval import reject_plan
@@ -141,13 +145,10 @@ class RecordPlanApprovalOperator(ConnectedOperator):
         from dicom_migration.discovery.approval import approve_plan
         from dicom_migration.hooks.ledger import open_ledger
 
+        content = str(self.plan["content_sha256"])
+        approver = approver_of(self.response, content)
         with open_ledger(self.ledger_conn_id) as ledger:
-            plan = approve_plan(
-                ledger,
-                str(self.plan["plan_id"]),
-                str(self.plan["content_sha256"]),
-                approver_of(self.response),
-            )
+            plan = approve_plan(ledger, str(self.plan["plan_id"]), content, approver)
         if APPROVED_PLAN in self.outlets:
             context["outlet_events"][APPROVED_PLAN].extra = {"plan_id": plan.plan_id}
         self.log.info("Plan %s is approved by %s", plan.plan_id, plan.approved_by)

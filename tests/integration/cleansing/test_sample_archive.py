@@ -125,14 +125,20 @@ def migrated(connections: Path) -> Migration:
     assert early.value.reason is ReasonCode.APPROVAL_MISSING
     done.run(
         RecordPlanApprovalOperator(
-            task_id="record_plan", plan=plan, response=ADA, outlets=[APPROVED_PLAN]
+            task_id="record_plan",
+            plan=plan,
+            response={**ADA, "asked_about": plan["content_sha256"]},
+            outlets=[APPROVED_PLAN],
         )
     )
     wave = done.run(CleansingPreflightOperator(task_id="choose"))
     for chunk in done.run(CutChunksOperator(task_id="cut_chunks", wave=wave)):
         done.run(CollectHeadersOperator(task_id="collect_headers", chunk=chunk))
     proposal = done.run(ProposeCorrectionsOperator(task_id="propose", wave=wave))
-    done.run(RecordCorrectionsApprovalOperator(task_id="record", proposal=proposal, response=ADA))
+    answer = {**ADA, "asked_about": proposal["ruleset_sha256"]}
+    done.run(
+        RecordCorrectionsApprovalOperator(task_id="record", proposal=proposal, response=answer)
+    )
     for _ in range(2):
         done.run(SettleWaveOperator(task_id="settle", proposal=proposal, outlets=[CLEANSED_WAVE]))
     return done

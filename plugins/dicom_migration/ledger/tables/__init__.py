@@ -1,0 +1,1 @@
+"""The ledger's tables, by what they are about; :mod:`dicom_migration.ledger.schema` has all."""

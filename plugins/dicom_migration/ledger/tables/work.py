@@ -1,0 +1,134 @@
+"""What was done: attempts, proofs, samples, reports, the leases of those at work, and events."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, String, Table, Text
+
+from dicom_migration.ledger.tables.columns import ROW_ID, UID, UTC_TIME, count, metadata, text, uid
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("attempt_id", ROW_ID, primary_key=True, autoincrement=True),
+    uid("study_instance_uid", index=True),
+    Column("phase", String(32), nullable=False),
+    Column("wave_id", String(64), nullable=False, server_default=""),
+    Column("number", Integer, nullable=False),
+    Column("started_at", UTC_TIME, nullable=False),
+    Column("ended_at", UTC_TIME),
+    Column("outcome", String(16), nullable=False),
+    text("reason"),
+    count("instances"),
+    count("bytes"),
+)
+
+verification = Table(
+    "verification",
+    metadata,
+    Column("verification_id", ROW_ID, primary_key=True, autoincrement=True),
+    uid("study_instance_uid", index=True),
+    Column("wave_id", String(64), nullable=False, index=True),
+    Column("verified_at", UTC_TIME, nullable=False),
+    Column("method", String(32), nullable=False),
+    Column("source_instances", Integer),
+    count("received_instances"),
+    count("manifest_instances"),
+    count("cloud_instances"),
+    count("objects_read"),
+    count("bytes_read"),
+    Column("outcome", String(16), nullable=False),
+    text("reason"),
+)
+
+retrieval_sample = Table(
+    "retrieval_sample",
+    metadata,
+    Column("sample_id", ROW_ID, primary_key=True, autoincrement=True),
+    Column("benchmark_id", String(64), nullable=False, index=True),
+    uid("study_instance_uid"),
+    Column("side", String(16), nullable=False),
+    Column("operation", String(16), nullable=False),
+    Column("temperature", String(8), nullable=False),
+    text("modality"),
+    text("storage_class"),
+    Column("study_age_years", Float),
+    Column("started_at", UTC_TIME, nullable=False),
+    Column("seconds", Float),
+    count("bytes"),
+    count("instances"),
+    text("error_reason"),
+)
+
+quality_result = Table(
+    "quality_result",
+    metadata,
+    Column("result_id", ROW_ID, primary_key=True, autoincrement=True),
+    Column("phase", String(32), nullable=False),
+    Column("subject", String(64), nullable=False, index=True),
+    Column("suite", String(64), nullable=False),
+    Column("created_at", UTC_TIME, nullable=False),
+    Column("success", Boolean, nullable=False),
+    count("rows_judged"),
+    Column("summary", Text, nullable=False),
+)
+
+certificate = Table(
+    "certificate",
+    metadata,
+    Column("certificate_id", String(64), primary_key=True),
+    Column("wave_id", String(64), nullable=False, index=True),
+    Column("created_at", UTC_TIME, nullable=False),
+    Column("object_key", Text, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+report = Table(
+    "report",
+    metadata,
+    Column("object_key", String(255), primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("subject", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("created_at", UTC_TIME, nullable=False),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("kind", String(32), primary_key=True),
+    Column("name", String(128), primary_key=True),
+    Column("holder", String(128), nullable=False),
+    Column("acquired_at", UTC_TIME, nullable=False),
+    Column("expires_at", UTC_TIME, nullable=False),
+    text("detail"),
+)
+
+governor_probe = Table(
+    "governor_probe",
+    metadata,
+    Column("probe_id", ROW_ID, primary_key=True, autoincrement=True),
+    Column("scope", String(255), nullable=False),
+    Column("probed_at", UTC_TIME, nullable=False),
+    # None: was not asked, or did not answer (see outcome)
+    Column("echo_s", Float),
+    Column("find_s", Float),
+    Column("target_s", Float),
+    Column("outcome", String(32), nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("decision", String(16), nullable=False),
+    text("reason"),
+    Index(None, "scope", "probed_at"),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("chain", String(128), primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", String(32), nullable=False),
+    Column("kind", String(48), nullable=False),
+    Column("study_instance_uid", UID, nullable=False, server_default="", index=True),
+    Column("payload", Text, nullable=False),
+    Column("previous_hash", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+)
