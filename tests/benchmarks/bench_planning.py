@@ -36,7 +36,8 @@ from tests.benchmarks.harness import Comparison, report
 SECONDS_A_MILLION, MEGABYTES = 60.0, 500.0
 #: 25 years of studies, newest years fullest; the database makes them up by itself.
 _FILL = """
-WITH RECURSIVE number(n) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT n + 1 FROM number WHERE n < {studies})
+WITH RECURSIVE number(n) AS (
+  SELECT CAST(1 AS BIGINT) UNION ALL SELECT n + 1 FROM number WHERE n < {studies})
 INSERT INTO study (study_instance_uid, state, study_date, patient_id, patient_birth_date,
   modalities, number_of_series, number_of_instances, bytes_estimated,
   first_seen_at, last_seen_at, updated_at)

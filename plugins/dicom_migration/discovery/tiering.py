@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, ColumnElement, String, and_, case, cast, func, literal, true
 
@@ -47,13 +47,14 @@ def access_rate(policy: TiersPolicy, as_of: date, years: int = 0) -> ColumnEleme
 
 
 def layout(policy: TiersPolicy, as_of: date) -> ColumnElement[str]:
-    """Return one object an instance or one a series; `UNDECIDED` where the policy packs nothing."""
+    """Return one object an instance or one a series; `UNDECIDED` where the policy is silent."""
     packing = policy.packing
     if packing.layout == INSTANCE:
         return literal(UNDECIDED)
-    conditions: list[ColumnElement[bool]] = [true()]
+    branches: list[tuple[ColumnElement[bool], Any]] = []
     if packing.storage_classes:
-        conditions.append(storage_class(policy, as_of).in_(packing.storage_classes))
+        branches.append((storage_class(policy, as_of).not_in(packing.storage_classes), UNDECIDED))
+    conditions: list[ColumnElement[bool]] = [true()]
     if packing.layout == "small_instances":
         # times bytes it outgrows the integer that PostgreSQL would take it for
         instances = cast(func.coalesce(_STUDY.number_of_instances, 0), BigInteger)
@@ -61,7 +62,7 @@ def layout(policy: TiersPolicy, as_of: date) -> ColumnElement[str]:
             instances > func.coalesce(_STUDY.number_of_series, 1),
             func.coalesce(_STUDY.bytes_estimated, 0) < instances * _limit(policy, as_of),
         ]
-    return first_match([(and_(*conditions), SERIES_ZIP)], INSTANCE)
+    return first_match([*branches, (and_(*conditions), SERIES_ZIP)], INSTANCE)
 
 
 def forecast(policy: TiersPolicy, as_of: date) -> ColumnElement[str]:

@@ -113,7 +113,7 @@ class Packing(Policy):
         None: where packing saves a tenth of what creating the objects and a year's storage cost,
         reckoned for each storage class.
     storage_classes
-        Only in these, when given.
+        Only in these, when given; in the others the plan decides nothing.
     """
 
     layout: Literal["instance", "series-zip", "small_instances"] = "instance"

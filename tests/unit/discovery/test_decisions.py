@@ -251,7 +251,7 @@ def test_the_forecast_asks_the_same_rules_of_an_older_study(
         ),
         (
             Packing(layout="series-zip", storage_classes=("GLACIER_IR",)),
-            ["series-zip", "series-zip", "instance", "series-zip"],
+            ["series-zip", "series-zip", "", "series-zip"],
         ),
     ],
 )
