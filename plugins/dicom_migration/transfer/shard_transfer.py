@@ -16,6 +16,7 @@ from dicom_migration.pacing.paced_archive import PacedArchive
 from dicom_migration.pacing.repeating import Repeating
 from dicom_migration.pacing.task_pacing import STUDY, Unpaced
 from dicom_migration.policies.transfer import TransferPolicy
+from dicom_migration.transfer.collector import imports_set_aside
 from dicom_migration.transfer.progress import PROGRESS_SECONDS, Progress
 from dicom_migration.transfer.shard_queue import ShardQueue, Work, transfer_chain
 from dicom_migration.transfer.shards import Shard
@@ -70,7 +71,8 @@ def transfer_shard(
     pacing = pacing or Unpaced()
     run = _ShardRun(archive, store, ledger, shard, policy, pacing)
     try:
-        run.move_all(may_go_on)
+        with imports_set_aside():
+            run.move_all(may_go_on)
         run.settle(last_try)
     finally:
         run.queue.close()
