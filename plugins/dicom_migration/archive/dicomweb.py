@@ -64,7 +64,7 @@ class DicomWebArchive:
                 "kind": "dicomweb",
                 "base_url": self.settings.root,
                 "server": response.headers.get("Server", ""),
-                "http_version": response.http_version,
+                "http_version": response.version_string,
                 "content_type": response.headers.get("Content-Type", ""),
             }
         return ArchiveCheck(f"DICOMweb source {self.settings.root}", latency, facts)
@@ -151,7 +151,7 @@ class DicomWebArchive:
     def _retrieve(self, path: str, study: str, sink: InstanceSink) -> RetrieveOutcome:
         receiver = InstanceReceiver(sink)
         with self._client.stream(path, {"Accept": ACCEPT}, study) as response:
-            if response.status_code != 204:
+            if response.status != 204:
                 boundary = boundary_of(response.headers.get("Content-Type", ""))
                 try:
                     PartReceiver(receiver).receive(self._client.chunks(response), boundary)

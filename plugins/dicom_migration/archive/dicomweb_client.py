@@ -5,19 +5,33 @@ Source: DICOM PS3.18 section 8.5 (status codes) and RFC 9110.
 
 from __future__ import annotations
 
+import base64
 import json
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import httpx
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    DecodeError,
+    HTTPError,
+    LocationParseError,
+    NewConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
+from urllib3.response import BaseHTTPResponse
 
 from dicom_migration.archive.dicomweb_settings import DicomWebSettings
 from dicom_migration.errors import MigrationError, PermanentError, ReasonCode, TransientError
 
 JSON_LIMIT = 256 * 1024 * 1024
 """Bytes of the longest JSON answer that is read."""
+_READ_BYTES = 256 * 1024
 
 
 class DicomWebClient:
@@ -32,19 +46,14 @@ class DicomWebClient:
     def __init__(self, settings: DicomWebSettings) -> None:
         self.settings = settings
         try:
-            httpx.URL(settings.root)
-        except httpx.InvalidURL as error:
+            urllib3.util.parse_url(settings.root)
+        except LocationParseError as error:
             raise PermanentError(
                 "The base URL of the DICOMweb source is malformed.",
                 next_step="Correct it in the Airflow connection.",
             ) from error
-        self._http = httpx.Client(
-            auth=(settings.username, settings.password) if settings.username else None,
-            headers=_headers(settings),
-            verify=_trust(settings),
-            timeout=httpx.Timeout(settings.read_timeout_s, connect=settings.connection_timeout_s),
-            follow_redirects=False,
-        )
+        self._headers = _headers(settings)
+        self._http = _pools(settings)
 
     def get_json(
         self, path: str, params: Mapping[str, str], study_instance_uid: str = ""
@@ -80,7 +89,7 @@ class DicomWebClient:
         headers: Mapping[str, str],
         study_instance_uid: str = "",
         params: Mapping[str, str] | None = None,
-    ) -> Iterator[httpx.Response]:
+    ) -> Iterator[BaseHTTPResponse]:
         """Send a GET and give the response, its body unread, once its status is a success.
 
         Raises
@@ -90,16 +99,26 @@ class DicomWebClient:
         PermanentError
             Any other status; with reason ``instance_missing`` for 404 and 410.
         """
-        url = f"{self.settings.root}/{path}"
         try:
-            with self._http.stream("GET", url, headers=headers, params=params) as response:
-                if response.status_code not in (200, 204, 206):
-                    raise self._refused(response, study_instance_uid)
-                yield response
-        except httpx.HTTPError as error:
+            response = self._http.request(
+                "GET",
+                f"{self.settings.root}/{path}",
+                fields=dict(params or {}),
+                headers={**self._headers, **headers},
+                preload_content=False,
+                redirect=False,
+                retries=False,
+            )
+        except HTTPError as error:
             raise self._broken(error, study_instance_uid) from _harmless(error)
+        try:
+            if response.status not in (200, 204, 206):
+                raise self._refused(response, study_instance_uid)
+            yield response
+        finally:
+            response.close()  # what was read to its end has given its connection back before
 
-    def chunks(self, response: httpx.Response) -> Iterator[bytes]:
+    def chunks(self, response: BaseHTTPResponse) -> Iterator[bytes]:
         """Yield the body as it arrives.
 
         Raises
@@ -108,16 +127,17 @@ class DicomWebClient:
             The connection broke before the end of the body.
         """
         try:
-            yield from response.iter_bytes()  # as they come: a chunk size would hold bytes back
-        except httpx.HTTPError as error:
+            while chunk := response.read1(_READ_BYTES):  # as they come: nothing is held back
+                yield chunk
+        except HTTPError as error:
             raise self._broken(error, "") from _harmless(error)
 
     def close(self) -> None:
         """Close the kept connections; safe to call twice."""
-        self._http.close()
+        self._http.clear()
 
-    def _refused(self, response: httpx.Response, study_instance_uid: str) -> MigrationError:
-        status = response.status_code
+    def _refused(self, response: BaseHTTPResponse, study_instance_uid: str) -> MigrationError:
+        status = response.status
         study = study_instance_uid or None
         said = f"The DICOMweb source answered with HTTP status {status}"
         if status in (408, 425, 429) or status >= 500:
@@ -135,17 +155,17 @@ class DicomWebClient:
         return PermanentError(f"{said}.", reason=reason, next_step=next_step,
                               study_instance_uid=study)  # fmt: skip
 
-    def _broken(self, error: httpx.HTTPError, study_instance_uid: str) -> MigrationError:
-        """Return the error for a connection that failed; httpx's text may hold the URL only."""
+    def _broken(self, error: HTTPError, study_instance_uid: str) -> MigrationError:
+        """Return the error for a connection that failed; its own text may hold the URL."""
         study = study_instance_uid or None
-        if isinstance(error, httpx.ConnectError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
             return PermanentError(
                 "The certificate of the DICOMweb source is not trusted.",
                 reason=ReasonCode.SOURCE_REJECTED,
                 next_step="Set ca_file to the authority of the source.",
                 study_instance_uid=study,
             )
-        if isinstance(error, httpx.UnsupportedProtocol | httpx.DecodingError):
+        if isinstance(error, DecodeError):
             return self._invalid("answered in a way that HTTP does not know")
         return TransientError(
             f"The connection to the DICOMweb source failed ({type(error).__name__}).",
@@ -176,22 +196,56 @@ _OTHER_REFUSAL = (
 )
 
 
-def _harmless(error: httpx.HTTPError) -> httpx.HTTPError | None:
+def _harmless(error: HTTPError) -> HTTPError | None:
     """Return an error that may be shown as a cause: others quote what the source sent."""
-    return error if isinstance(error, httpx.ConnectError | httpx.TimeoutException) else None
+    known = NewConnectionError | ConnectTimeoutError | ReadTimeoutError
+    return error if isinstance(error, known) else None
 
 
 def _headers(settings: DicomWebSettings) -> dict[str, str]:
     # DICOM pixel data does not compress again; gzip would cost the source time for nothing.
     headers = {"Accept-Encoding": "identity", "User-Agent": "dicom-migration"}
-    if settings.token:
+    if settings.username:
+        secret = f"{settings.username}:{settings.password}".encode()
+        headers["Authorization"] = f"Basic {base64.b64encode(secret).decode()}"
+    elif settings.token:
         headers["Authorization"] = f"Bearer {settings.token}"
     return headers
 
 
-def _trust(settings: DicomWebSettings) -> ssl.SSLContext | bool:
+def _pools(settings: DicomWebSettings) -> urllib3.PoolManager:
+    """Return kept connections to the service, through the proxy of the environment if it has one.
+
+    Raises
+    ------
+    PermanentError
+        The proxy's URL or the CA file cannot be used.
+    """
+    how: dict[str, Any] = {
+        "timeout": urllib3.Timeout(
+            connect=settings.connection_timeout_s, read=settings.read_timeout_s
+        ),
+        "ssl_context": _trust(settings),
+    }
+    url = urlsplit(settings.root)
+    proxy = getproxies().get(url.scheme)
+    if not proxy or proxy_bypass(url.netloc):
+        return urllib3.PoolManager(**how)
+    try:
+        return urllib3.ProxyManager(proxy, **how)
+    except (HTTPError, ValueError) as error:
+        raise PermanentError(
+            f"The environment names a proxy for {url.scheme} that cannot be used.",
+            next_step=f"Correct {url.scheme}_proxy, or name the source in no_proxy.",
+        ) from error
+
+
+def _trust(settings: DicomWebSettings) -> ssl.SSLContext:
     if not settings.verify:
-        return False
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
     try:
         return ssl.create_default_context(cafile=settings.ca_file or None)
     except (OSError, ssl.SSLError) as error:

@@ -117,7 +117,7 @@ def test_credentials_are_sent_as_configured(settings: dict[str, str], header: st
 
 def test_a_closed_port_is_worth_another_try() -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    with archive(url) as source, pytest.raises(TransientError, match="ConnectError"):
+    with archive(url) as source, pytest.raises(TransientError, match="NewConnectionError"):
         source.check()
 
 
