@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from include.demo.demonstration import DEMO_DIR, Demonstration
-from include.demo.progress import MigrationFailedError
+from include.demo.errors import DemoError
 from include.demo.running import stop_all
 from include.peers.process import PeerError
 
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
             pacs=os.environ.get("PACS") or "qrscp",
             timeout_s=float(os.environ.get("DEMO_TIMEOUT") or 3600),
         )
-    except (MigrationFailedError, PeerError, RuntimeError, OSError) as error:
+    except (DemoError, PeerError, OSError) as error:
         print(f"\nThe demonstration failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 
+from include.demo.errors import DemoError
+
 
 class AirflowApi:
     """A signed-in client of a running Airflow.
@@ -100,7 +102,7 @@ class AirflowApi:
             time.sleep(0.5 * (attempt + 1))  # a pause between tries, not a wait for a condition
             response = self._client.request(method, f"/api/v2/{path}", **kwargs)
         if response.status_code not in accept and response.is_error:
-            raise RuntimeError(
+            raise DemoError(
                 f"Airflow answered {response.status_code} to {method} {path}: {response.text[:500]}"
             )
         return response

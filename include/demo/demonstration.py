@@ -14,6 +14,7 @@ from dicom_migration.ledger import Ledger
 from include.demo.airflow_api import AirflowApi
 from include.demo.airflow_process import AirflowProcess
 from include.demo.endpoints import Endpoint, merged, open_source, open_target
+from include.demo.errors import DemoError
 from include.demo.progress import DAGS, Watch, wait_for_dags
 from include.demo.reports import download_reports
 from include.demo.running import remember, stop_all
@@ -88,7 +89,7 @@ class Demonstration:
         if archive_dir:
             folder = Path(archive_dir).expanduser().absolute()
             if not folder.is_dir():
-                raise RuntimeError(f"ARCHIVE_DIR={archive_dir}: there is no such folder.")
+                raise DemoError(f"ARCHIVE_DIR={archive_dir}: there is no such folder.")
             return folder
         folder = self.home / "archive"
         shutil.rmtree(folder, ignore_errors=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from include.demo.errors import DemoError
 from include.peers.orthanc import Orthanc
 from include.peers.qrscp import Qrscp
 from include.peers.s3 import MotoS3
@@ -61,7 +62,7 @@ def open_source(workdir: Path, archive: Path, kind: str) -> Endpoint:
 
     Raises
     ------
-    RuntimeError
+    DemoError
         The kind is unknown or not installed, or the folder holds no DICOM file.
     """
     if given := os.environ.get(SOURCE_VARIABLE):
@@ -84,7 +85,7 @@ def open_source(workdir: Path, archive: Path, kind: str) -> Endpoint:
         raise
     if not report.instances:
         peer.stop()
-        raise RuntimeError(
+        raise DemoError(
             f"{archive} holds no DICOM file that the source could take "
             f"({len(report.skipped)} files were skipped). Name another folder in ARCHIVE_DIR."
         )
@@ -178,9 +179,9 @@ def _embedded_pacs(workdir: Path, kind: str) -> Qrscp | Orthanc:
     if kind == "qrscp":
         return Qrscp(workdir)
     if kind != "orthanc":
-        raise RuntimeError(f"PACS={kind} is not known. Use PACS=qrscp or PACS=orthanc.")
+        raise DemoError(f"PACS={kind} is not known. Use PACS=qrscp or PACS=orthanc.")
     if not Orthanc.available():
-        raise RuntimeError(
+        raise DemoError(
             "PACS=orthanc needs Orthanc, which is not installed. On Debian: "
             "apt-get install orthanc orthanc-dicomweb (or make peers)."
         )

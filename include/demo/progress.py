@@ -12,6 +12,7 @@ from dicom_migration.errors import MigrationError
 from dicom_migration.ledger import FINAL, Ledger, schema
 from dicom_migration.units import human_bytes
 from include.demo.airflow_api import AirflowApi
+from include.demo.errors import MigrationFailedError
 
 DAGS = ("discovery", "cleansing", "transfer", "verification", "retrieval_benchmark")
 LOOK_SECONDS = 1.0
@@ -19,10 +20,6 @@ ACTIVE = ("queued", "running")
 #: An approval is answered when it has stood this long. Airflow 3.3.2 fails a task whose answer
 #: comes before its scheduler has noted the pause, some 6 s later, and asks again.
 APPROVAL_SECONDS = 7.0
-
-
-class MigrationFailedError(RuntimeError):
-    """A DAG run failed; the message holds the end of the failed tasks' logs."""
 
 
 def wait_for_dags(api: AirflowApi, timeout_s: float = 180.0) -> None:

@@ -1,7 +1,6 @@
 """The ledger on both databases it supports, for real."""
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,32 +14,13 @@ from dicom_migration.errors import PermanentError, ReasonCode, TransientError
 from dicom_migration.ledger import EventChain, Ledger, StudyState, move_studies, schema
 from dicom_migration.ledger.events import verify_chain
 from dicom_migration.ledger.migrate import alembic_config
-from include.peers.postgres import Postgres
-from tests.conftest import require
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    require(Postgres.available(), "postgresql")
-    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
-        yield server.url
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    else:
-        url = request.getfixturevalue("postgres")
-    with Ledger(url) as opened:
-        opened.upgrade()
-        yield opened
-        if request.param == "postgres":
-            with opened.write() as connection:
-                for table in schema.metadata.sorted_tables:
-                    connection.execute(table.delete())
+@pytest.fixture
+def ledger(any_ledger: Ledger) -> Ledger:
+    return any_ledger
 
 
 def put_studies(ledger: Ledger, count: int) -> list[str]:

@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 
-from dicom_migration.ledger import Ledger, schema
-from include.peers.postgres import Postgres
-from tests.conftest import require
+from dicom_migration.ledger import Ledger
 
 ROOT = Path(__file__).parents[3]
 Start = Callable[..., "Worker"]
@@ -54,28 +52,6 @@ def start() -> Iterator[Start]:
     yield begin
     for worker in running:
         worker.end()
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    require(Postgres.available(), "postgresql")
-    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
-        yield server.url
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def any_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    else:
-        url = request.getfixturevalue("postgres")
-    with Ledger(url) as opened:
-        opened.upgrade()
-        yield opened
-        if request.param == "postgres":
-            with opened.write() as connection:
-                for table in schema.metadata.sorted_tables:
-                    connection.execute(table.delete())
 
 
 @pytest.fixture
