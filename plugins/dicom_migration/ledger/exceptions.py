@@ -65,7 +65,7 @@ class ExceptionNote:
 
 def keeps_back(reason: str, phase: str, subject: str) -> bool:
     """Tell whether an exception is why its study is kept back, not only something to be known."""
-    if reason == ReasonCode.STUDY_UNDATED:
+    if reason in (ReasonCode.STUDY_UNDATED, ReasonCode.INSTANCE_DUPLICATED):
         return False
     is_of_lists = subject.startswith(LIST_SUBJECT)
     return phase != "cleansing" or reason not in _REPORTED_ONLY or is_of_lists

@@ -42,6 +42,7 @@ _JUDGEMENTS = frozenset(
         ReasonCode.FIELD_INCOMPLETE,
         ReasonCode.FIELD_INVALID,
         ReasonCode.IDENTITY_CONFLICT,
+        ReasonCode.ORDER_CONFLICT,
         ReasonCode.INSTANCE_CONFLICT,
         ReasonCode.CORRECTION_FAILED,
     }

@@ -31,6 +31,7 @@ def resolution_of(decision: dict[str, str], run_id: str) -> Any:
     from dicom_migration.errors import PermanentError, ReasonCode
     from dicom_migration.operations.resolutions import Action, Resolution
     from dicom_migration.policies.corrections import load_ruleset
+    from dicom_migration.policies.identity import ORDERS_RULE, PATIENTS_RULE
 
     resolution = Resolution(
         Action(decision["action"]),
@@ -39,7 +40,7 @@ def resolution_of(decision: dict[str, str], run_id: str) -> Any:
         why=decision["why"],
         rule_id=decision["rule_id"],
     )
-    known = {rule.id for rule in load_ruleset().rules}
+    known = {rule.id for rule in load_ruleset().rules} | {PATIENTS_RULE, ORDERS_RULE}
     if resolution.action is Action.APPLY_RULE and resolution.rule_id not in known:
         raise PermanentError(
             "There is no rule of that id; nothing was changed.",
