@@ -162,7 +162,9 @@ class _InWave:
         accepting: list[Row[Any]] = []
         closing: list[Row[Any]] = []
         for row in rows:
-            is_judgement = row.phase == "cleansing" and row.reason in _JUDGEMENTS
+            is_judgement = row.reason == ReasonCode.INSTANCE_DUPLICATED or (
+                row.phase == "cleansing" and row.reason in _JUDGEMENTS
+            )
             if row.status != OPEN:
                 self._outcome.refuse("not_open")
             elif is_judgement and row.study_instance_uid:
