@@ -138,8 +138,8 @@ def approval_text(summary: Mapping[str, Any]) -> str:
             f"- {summary['corrections']:,} corrections proposed by the rules",
             f"- {summary['score_before']:.1%} of the judged values are as expected now, "
             f"{summary['score_after']:.1%} with the corrections",
-            f"- {summary['kept_back']:,} studies still fail a critical expectation and will be "
-            "quarantined",
+            f"- {summary['kept_back']:,} studies still fail a critical expectation, or contradict "
+            "a list, and will be quarantined",
             f"- {summary['identity_conflicts']:,} contradictions between studies are reported",
             "",
             f"Report: {summary['report_uri']}",

@@ -78,14 +78,14 @@ def settle_wave(
             )
         )
         unmet = _not_accepted(connection, wave_id, failing)
-        held = unmet.keys() | _held_by_lists(connection, wave_id)
+        held = kept_back_of(connection, wave_id, failing)
         # A study whose headers were never read is left planned, and with it the wave.
-        kept_back = [uid for uid in planned if uid in held]
+        keeping = [uid for uid in planned if uid in held]
         good = [uid for uid in planned if uid not in held and uid in read]
-        _quarantine(connection, kept_back, unmet, chain)
+        _quarantine(connection, keeping, unmet, chain)
         move_studies(connection, good, StudyState.CLEANSED, chain, payload={"wave": wave_id})
         _approve(connection, wave_id, ruleset_sha256)
-        if len(good) + len(kept_back) == len(planned):
+        if len(good) + len(keeping) == len(planned):
             _close(connection, wave_id, chain)
         return _counted(connection, wave_id)
 
@@ -99,6 +99,14 @@ def _close(connection: Connection, wave_id: str, chain: EventChain) -> None:
     if closed:
         counts: dict[str, object] = dict(_counted(connection, wave_id).summary())
         chain.append(connection, [("wave.cleansed", "", counts)])
+
+
+def kept_back_of(
+    connection: Connection, wave_id: str, failing: Mapping[str, Sequence[Failure]]
+) -> set[str]:
+    """Return the studies that are not to go on: by expectations nobody set aside, or by lists."""
+    unmet = _not_accepted(connection, wave_id, failing)
+    return unmet.keys() | _held_by_lists(connection, wave_id)
 
 
 def _not_accepted(
@@ -127,7 +135,11 @@ def _held_by_lists(connection: Connection, wave_id: str) -> set[str]:
         connection.scalars(
             _noted(wave_id)
             .with_only_columns(_NOTE.study_instance_uid)
-            .where(_NOTE.status == OPEN, _NOTE.subject.startswith(LIST_SUBJECT))
+            .where(
+                _NOTE.status == OPEN,
+                _NOTE.subject.startswith(LIST_SUBJECT),
+                _STUDY.state == StudyState.PLANNED.value,
+            )
         )
     )
 

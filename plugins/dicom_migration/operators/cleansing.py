@@ -146,6 +146,7 @@ class ProposeCorrectionsOperator(ConnectedOperator):
         from dicom_migration.cleansing.proposals import propose_corrections
         from dicom_migration.cleansing.reconciling import reconcile_wave
         from dicom_migration.cleansing.report import approval_text, report_wave
+        from dicom_migration.cleansing.settlement import kept_back_of
         from dicom_migration.hooks.cloud import open_store
         from dicom_migration.hooks.ledger import open_ledger
         from dicom_migration.operators.reports import publish_report
@@ -165,11 +166,13 @@ class ProposeCorrectionsOperator(ConnectedOperator):
                     store, ledger, kind="cleansing", subject=wave_id, body=html, suffix="html"
                 )
             approver = standing_approval(ledger, wave_id, sha256)
+            with ledger.read() as connection:
+                kept_back = len(kept_back_of(connection, wave_id, after.failing))
         summary: dict[str, Any] = {
             "wave_id": wave_id,
             "ruleset_sha256": sha256,
             "corrections": len(found),
-            "kept_back": len(after.failing),
+            "kept_back": kept_back,
             "identity_conflicts": sum(conflicts.values()),
             "score_before": round(before.score, 4),
             "score_after": round(after.score, 4),
