@@ -20,7 +20,7 @@ MAX_LINE = 1 << 20
 """Characters of a line: more is no list."""
 PIECE = 1 << 16
 _UNDECODED = re.compile("[\udc80-\udcff]")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
+_CONTROL = re.compile("[\x00-\x1f\x7f\\\\\ud800-\udfff]")
 _OTHER_UNICODE = (b"\xff\xfe", b"\xfe\xff")
 
 

@@ -1,9 +1,13 @@
-"""The same image under different SOP Instance UIDs: found in a wave's manifests, and reported."""
+"""Instances that should be one or have names of their own: found in a wave's manifests, reported.
+
+The same image under different SOP Instance UIDs, and one SOP Instance UID in several studies.
+"""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dicom_migration.errors import ReasonCode
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
     from dicom_migration.ledger import Ledger
 
 PHASE = "verification"
+#: Cleansing notes the same of the headers it read; what is one trouble is one exception.
+SHARED_UID_PHASE = "cleansing"
 #: UIDs of others that an exception names; the manifests have them all.
 NAMED = 3
 _COLUMNS = [
@@ -27,10 +33,18 @@ _COLUMNS = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """How many images have several UIDs, and how many instances share theirs across studies."""
+
+    images: int
+    shared_uids: int
+
+
 def note_duplicates(
     store: CloudStore, ledger: Ledger, wave_id: str, part_keys: Sequence[str]
-) -> int:
-    """Note each image that the wave holds under several SOP Instance UIDs; all stay as they are.
+) -> Duplicates:
+    """Note what the wave holds twice, and what has one UID for two things; all stay as they are.
 
     Images are the same when their pixel data has the same SHA-256: as received for what the
     transfer recompressed, as stored for the others. Instances without pixel data are none.
@@ -39,35 +53,38 @@ def note_duplicates(
     ----------
     part_keys
         The wave's compacted manifests.
-
-    Returns
-    -------
-    int
-        How many images.
     """
-    notes = [_note(rows) for rows in _groups(store, part_keys)]
-    with ledger.write() as connection:
-        note_exceptions(connection, notes, EventChain(f"wave:{wave_id}/verify-duplicates"))
-    return len(notes)
-
-
-def _groups(store: CloudStore, part_keys: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
-    """Yield the instances of each image that has several UIDs, in order of their UIDs."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     tables = [_read(store, key) for key in part_keys]
     if not tables:
-        return
+        return Duplicates(0, 0)
     table = pa.concat_tables(tables)
-    # The UIDs of an image by its hash; only those of which there are several are read out.
-    counted = table.group_by("image").aggregate([("sop_instance_uid", "count_distinct")])
-    several = counted.filter(pc.greater(counted["sop_instance_uid_count_distinct"], 1))
-    found = table.filter(pc.is_in(table["image"], value_set=several["image"].combine_chunks()))
-    by_image: dict[str, list[dict[str, Any]]] = {}
+    images = [_image_note(rows) for rows in _several(table, "image", "sop_instance_uid")]
+    shared = [
+        note
+        for rows in _several(table, "sop_instance_uid", "study_instance_uid")
+        for note in _shared_notes(rows)
+    ]
+    with ledger.write() as connection:
+        chain = EventChain(f"wave:{wave_id}/verify-duplicates")
+        note_exceptions(connection, [*images, *shared], chain)
+    return Duplicates(len(images), len(shared))
+
+
+def _several(table: pa.Table, same: str, different: str) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows that agree in one column and not in another, in order of their UIDs."""
+    import pyarrow.compute as pc
+
+    named = table.filter(pc.not_equal(table[same], ""))
+    counted = named.group_by(same).aggregate([(different, "count_distinct")])
+    several = counted.filter(pc.greater(counted[f"{different}_count_distinct"], 1))
+    # Only those are read out of Arrow: of a wave they are few.
+    found = named.filter(pc.is_in(named[same], value_set=several[same].combine_chunks()))
+    groups: dict[str, list[dict[str, Any]]] = {}
     for row in found.sort_by([(name, "ascending") for name in _COLUMNS[:3]]).to_pylist():
-        by_image.setdefault(row["image"], []).append(row)
-    yield from (by_image[image] for image in sorted(by_image))
+        groups.setdefault(row[same], []).append(row)
+    yield from (groups[value] for value in sorted(groups))
 
 
 def _read(store: CloudStore, key: str) -> pa.Table:
@@ -77,11 +94,10 @@ def _read(store: CloudStore, key: str) -> pa.Table:
     table = pq.read_table(io.BytesIO(store.read(key)), columns=_COLUMNS)
     as_received = table["source_pixel_sha256"]
     image = pc.if_else(pc.not_equal(as_received, ""), as_received, table["pixel_sha256"])
-    kept = table.select(_COLUMNS[:3]).append_column("image", image)
-    return kept.filter(pc.not_equal(kept["image"], ""))
+    return table.select(_COLUMNS[:3]).append_column("image", image)
 
 
-def _note(rows: Sequence[dict[str, Any]]) -> ExceptionNote:
+def _image_note(rows: Sequence[dict[str, Any]]) -> ExceptionNote:
     first, uids = rows[0], list(dict.fromkeys(row["sop_instance_uid"] for row in rows))
     studies = {row["study_instance_uid"] for row in rows}
     others = ", ".join(uids[1 : 1 + NAMED]) + (" …" if len(uids) > 1 + NAMED else "")
@@ -97,3 +113,15 @@ def _note(rows: Sequence[dict[str, Any]]) -> ExceptionNote:
         suggested_fix="Nothing needs to be done; compare them, and clean up at the source if one "
         "was sent twice. Blank images are alike, too.",
     )
+
+
+def _shared_notes(rows: Sequence[dict[str, Any]]) -> Iterator[ExceptionNote]:
+    for study in sorted({row["study_instance_uid"] for row in rows}):
+        yield ExceptionNote(
+            ReasonCode.INSTANCE_CONFLICT,
+            SHARED_UID_PHASE,
+            study_instance_uid=study,
+            sop_instance_uid=rows[0]["sop_instance_uid"],
+            detail="The same SOP Instance UID occurs in another study.",
+            suggested_fix="Compare both instances; give one of them a new UID at the source.",
+        )

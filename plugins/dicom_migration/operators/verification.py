@@ -194,9 +194,11 @@ class SealManifestsOperator(_WavesOperator):
                 result = judge_manifests(store, ledger, compaction, policy)
                 self.log.info("Wave %s: %s", wave, result.table())
                 parts = [part.key for part in compaction.parts]
+                twice = note_duplicates(store, ledger, wave, parts)
+                self.log.info("Wave %s: %s", wave, twice)
                 told[wave] = {
                     "instances": compaction.instances,
-                    "duplicated_images": note_duplicates(store, ledger, wave, parts),
+                    "duplicated_images": twice.images,
                     **result.summary(),
                 }
         return told

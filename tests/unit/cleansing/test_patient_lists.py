@@ -172,6 +172,11 @@ def test_a_malformed_bundle_is_refused_without_its_content(write: Write) -> None
         bundle(patient("A", link=CANARY)),
         bundle(patient("A", name=[CANARY])),
         bundle(CANARY),
+        bundle(
+            patient(
+                "A", link=[{"type": "replaced-by", "other": {"identifier": {"value": "\ud800"}}}]
+            )
+        ),
         whole.replace("[{", "[" * 5000 + "{", 1),
         '{"resourceType": "Bundle", "entry": [{"a": "' + CANARY * 200_000,
     ):

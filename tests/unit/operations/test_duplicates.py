@@ -1,15 +1,17 @@
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from dicom_migration.cleansing.identity import note_identity_conflicts
 from dicom_migration.errors import ReasonCode
 from dicom_migration.ledger import Ledger, schema
 from dicom_migration.manifest import ManifestRow, encode_manifest
 from dicom_migration.manifest.parquet import compact, decode_table
-from dicom_migration.operations.duplicates import note_duplicates
+from dicom_migration.operations.duplicates import Duplicates, note_duplicates
 from dicom_migration.operations.resolutions import Action, Resolution
 from dicom_migration.operations.resolving import resolve
 from dicom_migration.operations.selecting import Selection
@@ -66,8 +68,8 @@ def test_one_image_under_several_uids_is_reported_once(
         parts.write("a", row(1, 1, "same"), row(1, 2, "other"), row(1, 3, ""), row(1, 4, "")),
         parts.write("b", row(2, 1, "same"), row(3, 1, "jls", "raw"), row(3, 2, "raw")),
     ]
-    assert note_duplicates(parts, ledger, WAVE, keys) == 2
-    assert note_duplicates(parts, ledger, WAVE, keys) == 2
+    assert note_duplicates(parts, ledger, WAVE, keys) == Duplicates(2, 0)
+    assert note_duplicates(parts, ledger, WAVE, keys) == Duplicates(2, 0)
     with ledger.read() as connection:
         notes = connection.execute(select(schema.exception)).all()
     assert {(n.sop_instance_uid, n.reason) for n in notes} == {
@@ -81,8 +83,26 @@ def test_one_image_under_several_uids_is_reported_once(
 
 def test_the_same_instance_listed_twice_is_no_duplicate(ledger: Ledger, parts: Folder) -> None:
     key = parts.write("a", row(1, 1, "same"))
-    assert note_duplicates(parts, ledger, WAVE, [key, key]) == 0
-    assert note_duplicates(parts, ledger, WAVE, []) == 0
+    assert note_duplicates(parts, ledger, WAVE, [key, key]) == Duplicates(0, 0)
+    assert note_duplicates(parts, ledger, WAVE, []) == Duplicates(0, 0)
+
+
+def test_one_uid_in_two_studies_is_one_exception_with_what_cleansing_noted(
+    ledger: Ledger, add_study: AddStudy, parts: Folder
+) -> None:
+    for number in (1, 2):
+        add_study(number, {})
+    twin = replace(row(2, 1, "b"), sop_instance_uid="1.2.1.1.1")
+    with ledger.write() as connection:
+        connection.execute(update(schema.header_fact).values(sop_instance_uid="1.2.1.1.1"))
+    note_identity_conflicts(ledger, WAVE)
+    key = parts.write("a", row(1, 1, "a"), twin, row(1, 2, ""), row(2, 2, ""))
+    assert note_duplicates(parts, ledger, WAVE, [key]) == Duplicates(0, 2)
+    with ledger.read() as connection:
+        notes = connection.execute(select(schema.exception)).all()
+    found = {(n.study_instance_uid, n.sop_instance_uid) for n in notes if "instance" in n.reason}
+    assert found == {("1.2.1", "1.2.1.1.1"), ("1.2.2", "1.2.1.1.1")}
+    assert len([n for n in notes if n.reason == "instance_conflict"]) == 2
 
 
 def test_accepted_duplicates_are_not_reported_again(
