@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dicom_migration.operators.approval import StandingApprovalOperator, approver_of
 from dicom_migration.operators.connected import ConnectedOperator
 from dicom_migration.operators.defaults import CLEANSED_WAVE
+from dicom_migration.operators.lists import hash_of_lists, read_lists, reconciled
 from dicom_migration.operators.preflight import for_a_person
 
 if TYPE_CHECKING:
@@ -33,21 +34,18 @@ class CleansingPreflightOperator(ConnectedOperator):
         """Fail at once when a file or an end will not do."""
         from airflow.sdk.exceptions import AirflowSkipException
 
-        from dicom_migration.cleansing.list_loading import load_lists
         from dicom_migration.cleansing.waves import choose_wave
         from dicom_migration.hooks.archive import open_archive
         from dicom_migration.hooks.cloud import open_store
         from dicom_migration.hooks.ledger import open_ledger
         from dicom_migration.policies.cleansing import load_cleansing_policy
-        from dicom_migration.policies.identity import load_identity_policy
 
         load_cleansing_policy()
         _rules_and_suites()
-        identity = load_identity_policy()
         wanted = self.wave_id if self.wave_id not in ("", "None") else None
         with for_a_person(), open_ledger(self.ledger_conn_id) as ledger:
             wave = choose_wave(ledger, wanted)
-            self.log.info("Entries of lists: %s", load_lists(ledger, identity))
+            self.log.info("Entries of lists: %s", read_lists(ledger))
         if wave is None:
             raise AirflowSkipException("No wave of an approved plan is left to cleanse.")
         with for_a_person(), open_archive(self.source_conn_id) as source:
@@ -142,22 +140,18 @@ class ProposeCorrectionsOperator(ConnectedOperator):
         """Propose; nothing is changed before somebody approves."""
         from dicom_migration.cleansing.approval import standing_approval
         from dicom_migration.cleansing.identity import note_identity_conflicts
-        from dicom_migration.cleansing.list_loading import load_lists
         from dicom_migration.cleansing.proposals import propose_corrections
-        from dicom_migration.cleansing.reconciling import reconcile_wave
         from dicom_migration.cleansing.report import approval_text, report_wave
         from dicom_migration.cleansing.settlement import kept_back_of
         from dicom_migration.hooks.cloud import open_store
         from dicom_migration.hooks.ledger import open_ledger
         from dicom_migration.operators.reports import publish_report
-        from dicom_migration.policies.identity import load_identity_policy
 
-        wave_id, identity = str(self.wave["wave_id"]), load_identity_policy()
+        wave_id = str(self.wave["wave_id"])
         ruleset, suites, sha256 = _rules_and_suites()
         with open_ledger(self.ledger_conn_id) as ledger:
             found = propose_corrections(ledger, wave_id, ruleset, sha256)
-            load_lists(ledger, identity)
-            found = reconcile_wave(ledger, wave_id, identity, sha256, found)
+            found = reconciled(ledger, wave_id, sha256, found)
             conflicts = note_identity_conflicts(ledger, wave_id)
             before, after = _judge_twice(self, ledger, wave_id, suites)
             html = report_wave(ledger, wave_id, ruleset, sha256, found, before, after)
@@ -278,14 +272,12 @@ def _rules_and_suites() -> tuple[Any, list[str], str]:
     That covers the lists which identities and orders are corrected by.
     """
     from dicom_migration.cleansing.approval import approval_hash
-    from dicom_migration.cleansing.list_loading import lists_hash
     from dicom_migration.policies import policy_hash
     from dicom_migration.policies.corrections import load_ruleset
-    from dicom_migration.policies.identity import load_identity_policy
     from dicom_migration.quality.suites import suite_names, suites_hash
 
     ruleset, suites = load_ruleset(), suite_names("header_")
-    changing = policy_hash(ruleset) + lists_hash(load_identity_policy())
+    changing = policy_hash(ruleset) + hash_of_lists()
     return ruleset, suites, approval_hash(changing, suites_hash(suites))
 
 
