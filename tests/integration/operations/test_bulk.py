@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,29 +15,19 @@ from dicom_migration.ledger.events import verify_chain
 from dicom_migration.operations.resolutions import Action, Resolution
 from dicom_migration.operations.resolving import assign, resolve
 from dicom_migration.operations.selecting import Selection, count_selected, export_list
-from include.peers.postgres import Postgres
-from tests.conftest import require
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STUDIES = 1_500
 WAVES = ("P1-W0001", "P1-W0002")
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    if request.param == "sqlite":
-        with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
-            put_studies(opened)
-            yield opened
-        return
-    require(Postgres.available(), "postgresql")
-    with Postgres(tmp_path / "postgres") as server, Ledger(server.url) as opened:
-        put_studies(opened)
-        yield opened
+@pytest.fixture
+def ledger(any_ledger: Ledger) -> Ledger:
+    put_studies(any_ledger)
+    return any_ledger
 
 
 def put_studies(ledger: Ledger) -> None:
-    ledger.upgrade()
     seen = {"first_seen_at": NOW, "last_seen_at": NOW, "updated_at": NOW}
     with ledger.write() as connection:
         connection.execute(
