@@ -21,14 +21,15 @@ from dicom_migration.operators.defaults import (
     CLOUD_POOL,
     DEFAULT_ARGS,
     PACS_POOL,
+    SENT_BACK,
     VERIFIED_WAVE,
 )
 
 DOC = """
 ### Cleansing: what the headers say, what is corrected, what a person must decide
 
-Runs by itself for the first wave when a plan is approved, and for the next wave when one has been
-verified; may be triggered by hand for one wave (`wave_id`). Reads headers at the source, changes
+Runs by itself for the first wave when a plan is approved, for the next wave when one has been
+verified, and when a person sent studies back; may be triggered by hand for one wave (`wave_id`). Reads headers at the source, changes
 nothing there and moves no image: corrections are applied by the transfer, on the way.
 
 **Needs** an approved plan, `include/cleansing/rules.yaml`, `include/expectations/header_*.json`,
@@ -44,8 +45,8 @@ nothing there and moves no image: corrections are applied by the transfer, on th
 | `record_approval` | Writes name and hash into the ledger. Refuses when the rules changed since: clear from `propose`. |
 | `settle` | Studies become `cleansed`, or `quarantined` with their reasons; the transfer starts. `approval_missing`: rules or suites changed after the approval: clear from `propose`. |
 
-**A quarantined study** stands in the exceptions with a suggested fix (`docs/reason-codes.md`); the
-discovery DAG takes it back (*Plan quarantined studies again*), or `strategy.yaml` excludes it.
+**A quarantined study** stands in the exceptions with a suggested fix (`docs/reason-codes.md`); work
+them with the DAG *Work the exceptions* (`docs/exceptions.md`).
 """
 
 _PROPOSAL = "ti.xcom_pull(task_ids='propose')"
@@ -55,7 +56,7 @@ with DAG(
     dag_display_name="2 · Cleansing",
     description="Judge a wave's headers, propose corrections, have them approved, settle",
     doc_md=DOC,
-    schedule=(APPROVED_PLAN | VERIFIED_WAVE),
+    schedule=(APPROVED_PLAN | VERIFIED_WAVE | SENT_BACK),
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,

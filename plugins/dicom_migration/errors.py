@@ -45,6 +45,8 @@ class ReasonCode(StrEnum):
     FIELD_INCOMPLETE = "field_incomplete"
     FIELD_INVALID = "field_invalid"
     IDENTITY_CONFLICT = "identity_conflict"
+    ORDER_CONFLICT = "order_conflict"
+    INSTANCE_DUPLICATED = "instance_duplicated"
     HEADER_UNREADABLE = "header_unreadable"
     CORRECTION_FAILED = "correction_failed"
     # transfer

@@ -1,7 +1,8 @@
 """Runs one DAG to its end in a process of its own, and answers its approvals as a person would.
 
-``python tests/dags/run_dag.py DAG_FILE ANSWER OUT.json``: the environment names AIRFLOW_HOME and
-the connections; OUT.json tells the state and the result of every task.
+``python tests/dags/run_dag.py DAG_FILE ANSWER OUT.json [PARAMS]``: the environment names
+AIRFLOW_HOME and the connections; PARAMS is what the form says (JSON); OUT.json tells the state and
+the result of every task.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def result_of(task: TaskInstance) -> Any:
     return json.loads(json.dumps(value, default=str))
 
 
-def main(dag_file: str, answer: str, out: str) -> None:
+def main(dag_file: str, answer: str, out: str, params: str = "{}") -> None:
     bag = DagBag(dag_file, collect_dags=True)
     (dag,) = bag.dags.values()
     with create_session() as session:
@@ -60,7 +61,7 @@ def main(dag_file: str, answer: str, out: str) -> None:
         # the two would wait for one another's lock.
         session.scalars(select(HITLDetail)).all()
     threading.Thread(target=answer_approvals, args=(answer,), daemon=True).start()
-    run = dag.test()
+    run = dag.test(run_conf=json.loads(params))
     tasks: dict[str, list[dict[str, Any]]] = {}
     for task in run.get_task_instances():
         told = {"state": str(task.state), "result": result_of(task)}

@@ -5,6 +5,7 @@ from dicom_migration.operators.defaults import (
     APPROVED_PLAN,
     CLEANSED_WAVE,
     PACS_POOL,
+    SENT_BACK,
     VERIFIED_WAVE,
 )
 from tests.dags.structure import edges, heavy_imports, parsed, seconds_to_parse
@@ -21,10 +22,10 @@ def test_a_wave_is_settled_after_its_corrections_are_approved() -> None:
     } <= edges(parsed("cleansing"))
 
 
-def test_it_starts_when_a_plan_is_approved_or_a_wave_is_verified() -> None:
+def test_it_starts_when_a_plan_is_approved_a_wave_verified_or_studies_sent_back() -> None:
     schedule = parsed("cleansing").timetable.asset_condition
     assert isinstance(schedule, AssetAny)
-    assert list(schedule.objects) == [APPROVED_PLAN, VERIFIED_WAVE]
+    assert list(schedule.objects) == [APPROVED_PLAN, VERIFIED_WAVE, SENT_BACK]
 
 
 def test_only_the_settled_wave_is_announced() -> None:

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 NAMES = (
     "cleansing",
     "discovery",
+    "exceptions",
     "request_studies",
     "retrieval_benchmark",
     "transfer",

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, and_, select, update
 
 from dicom_migration.errors import ReasonCode
 from dicom_migration.ledger import EventChain, ExceptionNote, note_exceptions, schema, utc_now
+from dicom_migration.ledger.exceptions import LIST_SUBJECT
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -59,7 +60,8 @@ def note_identity_conflicts(ledger: Ledger, wave_id: str) -> dict[str, int]:
         notes = [note for kind in found.values() for note in kind]
         chain = EventChain(f"wave:{wave_id}/cleansing")
         note_exceptions(connection, notes, chain)
-        _resolve_unseen(connection, wave_id, {note.fingerprint for note in notes}, chain)
+        seen = {note.fingerprint for note in notes}
+        close_unseen(connection, wave_id, seen, chain, of_lists=False)
     return {kind: len(notes) for kind, notes in found.items()}
 
 
@@ -91,17 +93,24 @@ _CONFLICTS: tuple[tuple[str, ColumnElement[bool], str, str], ...] = (
 )
 
 
-def _resolve_unseen(
-    connection: Connection, wave_id: str, seen: set[str], chain: EventChain
+def close_unseen(
+    connection: Connection, wave_id: str, seen: set[str], chain: EventChain, *, of_lists: bool
 ) -> None:
-    """Close what an earlier run noted of the wave's studies and this one no longer finds."""
+    """Close what an earlier run noted of the wave's studies and this one no longer finds.
+
+    `of_lists`: what contradicts a list, or else what studies contradict among themselves. A study
+    that is not looked at again, because it is quarantined or has gone on, keeps what it has.
+    """
     table = schema.exception.c
     mine = select(schema.study.c.study_instance_uid).where(schema.study.c.wave_id == wave_id)
+    listed = table.subject.startswith(LIST_SUBJECT)
+    if of_lists:
+        mine = mine.where(schema.study.c.state == "planned")
     noted = connection.execute(
         select(table.fingerprint, table.study_instance_uid, table.reason).where(
             table.phase == PHASE,
             table.status == "open",
-            table.reason.in_(_NOTED_HERE),
+            listed if of_lists else and_(table.reason.in_(_NOTED_HERE), ~listed),
             table.study_instance_uid.in_(mine),
         )
     ).all()

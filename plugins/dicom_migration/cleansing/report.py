@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from dicom_migration.ledger import schema
+from dicom_migration.policies.identity import ORDERS_RULE, PATIENTS_RULE
 from dicom_migration.reporting import render_report
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def report_wave(
         ruleset_sha256=ruleset_sha256,
         score_before=before.score,
         score_after=after.score,
-        rules=_by_rule(ruleset, corrections),
+        rules=[*_by_rule(ruleset, corrections), *_by_list(corrections)],
         corrections=len(corrections),
         studies_corrected=len({correction.study_instance_uid for correction in corrections}),
         suites=_side_by_side(before, after),
@@ -67,6 +68,27 @@ def _by_rule(ruleset: RuleSet, corrections: Sequence[Correction]) -> list[dict[s
                 "keyword": rule.keyword,
                 "reason": rule.reason,
                 "owner": rule.owner,
+                "corrections": len(mine),
+                "studies": len({item.study_instance_uid for item in mine}),
+                "forms": [(old, new, count) for (old, new), count in forms.most_common(3)],
+            }
+        )
+    return rows
+
+
+def _by_list(corrections: Sequence[Correction]) -> list[dict[str, Any]]:
+    """Return what the lists change, an attribute a line, as of a rule."""
+    by_list = [c for c in corrections if c.rule_id in (PATIENTS_RULE, ORDERS_RULE)]
+    rows = []
+    for rule_id, keyword in sorted({(c.rule_id, c.keyword) for c in by_list}):
+        mine = [c for c in by_list if (c.rule_id, c.keyword) == (rule_id, keyword)]
+        forms = Counter((masked(item.old_value), masked(item.new_value)) for item in mine)
+        rows.append(
+            {
+                "id": rule_id,
+                "keyword": keyword,
+                "reason": mine[0].reason,
+                "owner": "who keeps the list",
                 "corrections": len(mine),
                 "studies": len({item.study_instance_uid for item in mine}),
                 "forms": [(old, new, count) for (old, new), count in forms.most_common(3)],
@@ -116,8 +138,8 @@ def approval_text(summary: Mapping[str, Any]) -> str:
             f"- {summary['corrections']:,} corrections proposed by the rules",
             f"- {summary['score_before']:.1%} of the judged values are as expected now, "
             f"{summary['score_after']:.1%} with the corrections",
-            f"- {summary['kept_back']:,} studies still fail a critical expectation and will be "
-            "quarantined",
+            f"- {summary['kept_back']:,} studies still fail a critical expectation, or contradict "
+            "a list, and will be quarantined",
             f"- {summary['identity_conflicts']:,} contradictions between studies are reported",
             "",
             f"Report: {summary['report_uri']}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.ledger import schema
@@ -41,7 +41,9 @@ class Chunk:
 
 
 def choose_wave(ledger: Ledger, wave_id: str | None) -> WaveChoice | None:
-    """Return the wave asked for, or the next one that is planned; None when none is left.
+    """Return the wave asked for, or the next one with work; None when none is left.
+
+    Work has a wave that waits, and one of whose studies a person sent some back.
 
     Raises
     ------
@@ -62,7 +64,9 @@ def choose_wave(ledger: Ledger, wave_id: str | None) -> WaveChoice | None:
                 raise _unapproved(f"Plan {row.plan_id} of wave {wave_id} is {row.plan_state}")
         else:
             row = connection.execute(
-                query.where(_PLAN.state == "approved", _WAVE.state == PLANNED).limit(1)
+                query.where(
+                    _PLAN.state == "approved", or_(_WAVE.state == PLANNED, _has_sent_back())
+                ).limit(1)
             ).first()
             if row is None and not _any_approved_plan(ledger):
                 raise _unapproved("No plan is approved yet")
@@ -97,6 +101,14 @@ def studies_of_chunk(ledger: Ledger, chunk: Chunk) -> list[str]:
             .limit(chunk.size)
         )
         return [row.study_instance_uid for row in rows if row.state == PLANNED]
+
+
+def _has_sent_back() -> ColumnElement[bool]:
+    """Tell whether some of a wave's studies are planned again, though it has gone on."""
+    again = select(_STUDY.study_instance_uid).where(
+        _STUDY.wave_id == _WAVE.wave_id, _STUDY.state == PLANNED
+    )
+    return and_(_WAVE.state != "superseded", again.correlate(schema.wave).exists())
 
 
 def _any_approved_plan(ledger: Ledger) -> bool:

@@ -21,7 +21,13 @@ from dicom_migration.discovery.decisions import (
 )
 from dicom_migration.discovery.plan_draft import PlanDraft, discard_draft, draft_plan, seal_draft
 from dicom_migration.discovery.returning import returning
-from dicom_migration.ledger import EventChain, StudyState, schema, utc_now
+from dicom_migration.ledger import (
+    EXCLUDED_BY_A_PERSON,
+    EventChain,
+    StudyState,
+    schema,
+    utc_now,
+)
 from dicom_migration.ledger.events import canonical_json
 
 if TYPE_CHECKING:
@@ -125,7 +131,7 @@ def not_begun() -> ColumnElement[bool]:
         fact.study_instance_uid == _STUDY.study_instance_uid
     )
     return or_(
-        _STUDY.state == StudyState.EXCLUDED.value,
+        and_(_STUDY.state == StudyState.EXCLUDED.value, ~_left_out_by_a_person()),
         and_(
             _STUDY.state == StudyState.PLANNED.value,
             _STUDY.wave_id.in_(waiting),
@@ -151,10 +157,17 @@ def draft_of(connection: Connection, plan_id: str) -> int:
 def _undecided(made: Decisions) -> ColumnElement[bool]:
     approved = select(_PLAN.plan_id).where(_PLAN.state == APPROVED)
     decided = _STUDY.state.in_([StudyState.PLANNED.value, StudyState.EXCLUDED.value])
+    anew = and_(_STUDY.state == StudyState.EXCLUDED.value, made.decision == INCLUDE)
     return or_(
         _STUDY.state == StudyState.DISCOVERED.value,
-        and_(decided, _STUDY.plan_id.not_in(approved)),
-        and_(_STUDY.state == StudyState.EXCLUDED.value, made.decision == INCLUDE),
+        and_(or_(and_(decided, _STUDY.plan_id.not_in(approved)), anew), ~_left_out_by_a_person()),
+    )
+
+
+def _left_out_by_a_person() -> ColumnElement[bool]:
+    """Tell in SQL whether a person excluded the study: only a person takes it back."""
+    return and_(
+        _STUDY.state == StudyState.EXCLUDED.value, _STUDY.decision_rule == EXCLUDED_BY_A_PERSON
     )
 
 

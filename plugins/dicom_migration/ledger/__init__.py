@@ -5,6 +5,7 @@ from dicom_migration.ledger.clock import utc_now
 from dicom_migration.ledger.database import Ledger
 from dicom_migration.ledger.events import EventChain
 from dicom_migration.ledger.exceptions import (
+    EXCLUDED_BY_A_PERSON,
     ExceptionNote,
     note_exceptions,
     open_exception_counts,
@@ -14,6 +15,7 @@ from dicom_migration.ledger.requests import RequestedStudy, request_studies
 from dicom_migration.ledger.states import FINAL, StudyState, move_studies, move_where
 
 __all__ = [
+    "EXCLUDED_BY_A_PERSON",
     "FINAL",
     "EventChain",
     "ExceptionNote",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, case, func, insert, select, update
 
 from dicom_migration.errors import ReasonCode
 from dicom_migration.ledger import schema
@@ -15,6 +15,19 @@ from dicom_migration.ledger.clock import utc_now
 from dicom_migration.ledger.events import EventChain
 
 BATCH = 500
+OPEN, RESOLVED, ACCEPTED = "open", "resolved", "accepted"
+#: The ``decision_rule`` of a study that a person left out; no plan takes it back by itself.
+EXCLUDED_BY_A_PERSON = "excluded-by-a-person"
+#: Begins the `subject` of what contradicts a list: the master patients', the orders'.
+LIST_SUBJECT = "list:"
+#: What cleansing reports of studies that go on.
+_REPORTED_ONLY = frozenset(
+    {
+        ReasonCode.IDENTITY_CONFLICT,
+        ReasonCode.INSTANCE_CONFLICT,
+        ReasonCode.CORRECTION_FAILED,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +63,18 @@ class ExceptionNote:
         return hashlib.sha256(key.encode()).hexdigest()
 
 
+def keeps_back(reason: str, phase: str, subject: str) -> bool:
+    """Tell whether an exception is why its study is kept back, not only something to be known."""
+    if reason in (ReasonCode.STUDY_UNDATED, ReasonCode.INSTANCE_DUPLICATED):
+        return False
+    is_of_lists = subject.startswith(LIST_SUBJECT)
+    return phase != "cleansing" or reason not in _REPORTED_ONLY or is_of_lists
+
+
 def note_exceptions(
     connection: Connection, notes: Iterable[ExceptionNote], chain: EventChain
 ) -> int:
-    """Record `notes`; one already open is only touched, one resolved is opened again.
+    """Record `notes`; one open or accepted is only touched, one resolved is opened again.
 
     Returns
     -------
@@ -71,10 +92,16 @@ def note_exceptions(
         connection.execute(
             update(schema.exception)
             .where(table.fingerprint == bindparam("seen_fingerprint"))
-            .values(status="open", seen_at=now, detail=bindparam("seen_detail")),
+            .values(
+                status=case((table.status == ACCEPTED, ACCEPTED), else_=OPEN),
+                seen_at=now,
+                detail=bindparam("seen_detail"),
+            ),
             [{"seen_fingerprint": key, "seen_detail": by_fingerprint[key].detail} for key in known],
         )
-    opened = [note for key, note in by_fingerprint.items() if known.get(key) != "open"]
+    opened = [
+        note for key, note in by_fingerprint.items() if known.get(key) not in (OPEN, ACCEPTED)
+    ]
     chain.append(
         connection,
         [

@@ -8,6 +8,7 @@ the column comments. ``migrations/`` builds these tables; a test proves that bot
 from __future__ import annotations
 
 from dicom_migration.ledger.tables.columns import metadata
+from dicom_migration.ledger.tables.lists import patient_link, reference_list, ris_order
 from dicom_migration.ledger.tables.plans import (
     correction,
     exception,
@@ -49,11 +50,14 @@ __all__ = [
     "inventory_window",
     "lease",
     "metadata",
+    "patient_link",
     "plan",
     "plan_study",
     "quality_result",
+    "reference_list",
     "report",
     "retrieval_sample",
+    "ris_order",
     "series",
     "size_sample",
     "source_fingerprint",

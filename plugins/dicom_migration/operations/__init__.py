@@ -1,1 +1,1 @@
-"""Operations: what the team sees and is told while the migration runs."""
+"""Operating the migration: working its exceptions."""

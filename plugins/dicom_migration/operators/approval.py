@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 _ASKED_ABOUT = "asked_about"
-_NOBODY_ANSWERED = ExceptionRetryPolicy(
+NOBODY_ANSWERED = ExceptionRetryPolicy(
     rules=[
         RetryRule(
             exception="airflow.providers.standard.exceptions.HITLTimeoutError",
@@ -62,7 +62,7 @@ class StandingApprovalOperator(ApprovalOperator):
             "retries": 3,
             "retry_delay": timedelta(seconds=10),
             "retry_exponential_backoff": False,
-            "retry_policy": _NOBODY_ANSWERED,
+            "retry_policy": NOBODY_ANSWERED,
             **kwargs,
         }
         super().__init__(**kwargs)
@@ -103,7 +103,7 @@ class StandingApprovalOperator(ApprovalOperator):
                 next_step="Nothing: the task asks again, with the new text.",
             )
         if event.get("chosen_options") == [self.REJECT]:
-            self.record_rejection(_person(event), str(event.get("responded_at") or ""))
+            self.record_rejection(person_of(event), str(event.get("responded_at") or ""))
         return {**super().execute_complete(context, event), _ASKED_ABOUT: asked_about}
 
     @abstractmethod
@@ -119,9 +119,10 @@ def approver_of(response: Any, asked_about: str) -> str:
     """Return who approved just that, from the XCom of an approval task; "" when nobody did."""
     if not isinstance(response, dict) or response.get("chosen_options") != ["Approve"]:
         return ""
-    return _person(response) if response.get(_ASKED_ABOUT) == asked_about else ""
+    return person_of(response) if response.get(_ASKED_ABOUT) == asked_about else ""
 
 
-def _person(response: dict[str, Any]) -> str:
+def person_of(response: dict[str, Any]) -> str:
+    """Return who answered, "" when Airflow does not tell."""
     user = response.get("responded_by_user") or {}
     return str(user.get("name") or user.get("id") or "")

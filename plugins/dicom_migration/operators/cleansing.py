@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dicom_migration.operators.approval import StandingApprovalOperator, approver_of
 from dicom_migration.operators.connected import ConnectedOperator
 from dicom_migration.operators.defaults import CLEANSED_WAVE
+from dicom_migration.operators.lists import hash_of_lists, read_lists, reconciled
 from dicom_migration.operators.preflight import for_a_person
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class CleansingPreflightOperator(ConnectedOperator):
         wanted = self.wave_id if self.wave_id not in ("", "None") else None
         with for_a_person(), open_ledger(self.ledger_conn_id) as ledger:
             wave = choose_wave(ledger, wanted)
+            self.log.info("Entries of lists: %s", read_lists(ledger))
         if wave is None:
             raise AirflowSkipException("No wave of an approved plan is left to cleanse.")
         with for_a_person(), open_archive(self.source_conn_id) as source:
@@ -140,6 +142,7 @@ class ProposeCorrectionsOperator(ConnectedOperator):
         from dicom_migration.cleansing.identity import note_identity_conflicts
         from dicom_migration.cleansing.proposals import propose_corrections
         from dicom_migration.cleansing.report import approval_text, report_wave
+        from dicom_migration.cleansing.settlement import kept_back_of
         from dicom_migration.hooks.cloud import open_store
         from dicom_migration.hooks.ledger import open_ledger
         from dicom_migration.operators.reports import publish_report
@@ -148,6 +151,7 @@ class ProposeCorrectionsOperator(ConnectedOperator):
         ruleset, suites, sha256 = _rules_and_suites()
         with open_ledger(self.ledger_conn_id) as ledger:
             found = propose_corrections(ledger, wave_id, ruleset, sha256)
+            found = reconciled(ledger, wave_id, sha256, found)
             conflicts = note_identity_conflicts(ledger, wave_id)
             before, after = _judge_twice(self, ledger, wave_id, suites)
             html = report_wave(ledger, wave_id, ruleset, sha256, found, before, after)
@@ -156,11 +160,13 @@ class ProposeCorrectionsOperator(ConnectedOperator):
                     store, ledger, kind="cleansing", subject=wave_id, body=html, suffix="html"
                 )
             approver = standing_approval(ledger, wave_id, sha256)
+            with ledger.read() as connection:
+                kept_back = len(kept_back_of(connection, wave_id, after.failing))
         summary: dict[str, Any] = {
             "wave_id": wave_id,
             "ruleset_sha256": sha256,
             "corrections": len(found),
-            "kept_back": len(after.failing),
+            "kept_back": kept_back,
             "identity_conflicts": sum(conflicts.values()),
             "score_before": round(before.score, 4),
             "score_after": round(after.score, 4),
@@ -261,14 +267,18 @@ class SettleWaveOperator(ConnectedOperator):
 
 
 def _rules_and_suites() -> tuple[Any, list[str], str]:
-    """Return the rules, the names of the suites, and the hash that an approval is bound to."""
+    """Return the rules, the names of the suites, and the hash that an approval is bound to.
+
+    That covers the lists which identities and orders are corrected by.
+    """
     from dicom_migration.cleansing.approval import approval_hash
     from dicom_migration.policies import policy_hash
     from dicom_migration.policies.corrections import load_ruleset
     from dicom_migration.quality.suites import suite_names, suites_hash
 
     ruleset, suites = load_ruleset(), suite_names("header_")
-    return ruleset, suites, approval_hash(policy_hash(ruleset), suites_hash(suites))
+    changing = policy_hash(ruleset) + hash_of_lists()
+    return ruleset, suites, approval_hash(changing, suites_hash(suites))
 
 
 def _judge_twice(operator: ConnectedOperator, ledger: Any, wave_id: str, suites: list[str]) -> Any:

@@ -21,6 +21,7 @@ CLOUD_POOL = "cloud_transfers"
 # x-…: a scheme of our own, for which Airflow need not import every provider to ask for a handler.
 INVENTORY = Asset("x-migration://inventory")
 APPROVED_PLAN = Asset("x-migration://approved-plan")
+SENT_BACK = Asset("x-migration://studies-sent-back")
 CLEANSED_WAVE = Asset("x-migration://cleansed-wave")
 TRANSFERRED_WAVE = Asset("x-migration://transferred-wave")
 VERIFIED_WAVE = Asset("x-migration://verified-wave")

@@ -172,15 +172,16 @@ class SettleMismatchesOperator(_WavesOperator):
 
 
 class SealManifestsOperator(_WavesOperator):
-    """Compact the manifests of each wave and judge their completeness.
+    """Compact the manifests of each wave, judge their completeness, note images stored twice.
 
-    :return: instances, parts and whether the suite is met, for each wave
+    :return: instances, parts, duplicated images and whether the suite is met, for each wave
     """
 
     def execute(self, context: Context) -> dict[str, dict[str, Any]]:
         """Judge the manifests as they lie in the cloud, by Great Expectations."""
         from dicom_migration.hooks.cloud import open_store
         from dicom_migration.hooks.ledger import open_ledger
+        from dicom_migration.operations.duplicates import note_duplicates
         from dicom_migration.operators.completeness import judge_manifests
         from dicom_migration.policies.verification import load_verification_policy
         from dicom_migration.verification.compaction import compact_wave
@@ -192,7 +193,14 @@ class SealManifestsOperator(_WavesOperator):
                 compaction = compact_wave(store, ledger, wave, policy)
                 result = judge_manifests(store, ledger, compaction, policy)
                 self.log.info("Wave %s: %s", wave, result.table())
-                told[wave] = {"instances": compaction.instances, **result.summary()}
+                parts = [part.key for part in compaction.parts]
+                twice = note_duplicates(store, ledger, wave, parts)
+                self.log.info("Wave %s: %s", wave, twice)
+                told[wave] = {
+                    "instances": compaction.instances,
+                    "duplicated_images": twice.images,
+                    **result.summary(),
+                }
         return told
 
 

@@ -8,6 +8,7 @@ from dicom_migration.discovery.decisions import PlanPolicies
 from dicom_migration.discovery.planning import make_plan
 from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.ledger import (
+    EXCLUDED_BY_A_PERSON,
     EventChain,
     ExceptionNote,
     Ledger,
@@ -97,6 +98,19 @@ def test_what_a_rule_excluded_is_planned_when_the_rule_is_gone(
     known(ledger, study(1, "20251001"), study(2, "20100101"))
     approved(ledger, using(policies, strategy="hybrid"))
     assert planned(ledger, policies).studies == 1
+
+
+def test_what_a_person_excluded_is_in_no_later_plan(ledger: Ledger, policies: PlanPolicies) -> None:
+    known(ledger, study(1), study(2))
+    approved(ledger, policies)
+    with ledger.write() as connection:
+        excluding = {"decision": "exclude", "decision_rule": EXCLUDED_BY_A_PERSON}
+        to = StudyState.EXCLUDED
+        move_studies(connection, ["1.2.1"], to, EventChain("test"), **excluding)
+    assert make_plan(ledger, policies) is None
+    again = make_plan(ledger, policies, replan=True)
+    assert again is not None
+    assert again.studies == 1, "only the other"
 
 
 def test_an_approval_needs_a_name_and_the_content_that_was_shown(

@@ -93,7 +93,9 @@ exception = Table(
     Column("subject", String(128), nullable=False, server_default=""),
     text("detail"),
     text("suggested_fix"),
+    # open, resolved, or accepted: stays so when the same is seen again
     Column("status", String(16), nullable=False),
+    text("assigned_to"),
     Column("created_at", UTC_TIME, nullable=False),
     Column("seen_at", UTC_TIME, nullable=False),
     text("resolved_by"),
