@@ -20,7 +20,7 @@ from dicom_migration.verification.certificate_check import (
     verify_document,
     verify_objects,
 )
-from dicom_migration.verification.signing import key_id, read_public_key
+from dicom_migration.verification.signing import key_id, read_public_key, signature_problem
 
 if TYPE_CHECKING:
     from dicom_migration.cloud.s3 import S3Store
@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         document = json.loads(options.file.read_text(encoding="utf-8"))
+        if options.command == "verify-list":
+            return _check_list(document, read_public_key(options.public_key.read_bytes()))
         if options.command == "export-sums":
             return _export(document, options.manifests)
         public_key = read_public_key(options.public_key.read_bytes()) if options.public_key else ""
@@ -65,7 +67,19 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export-sums", help="write a list for sha256sum -c")
     export.add_argument("file", type=Path)
     export.add_argument("--manifests", type=Path, required=True)
+    purge = commands.add_parser("verify-list", help="check the signature of a purge list")
+    purge.add_argument("file", type=Path)
+    purge.add_argument("--public-key", type=Path, required=True)
     return parser
+
+
+def _check_list(document: dict[str, Any], public_key: str) -> int:
+    if problem := signature_problem(document, "purge_list", public_key):
+        sys.stdout.write(f"FAILED  Signature: {problem}\n")
+        return FAILED
+    body = document["purge_list"]
+    sys.stdout.write(f"OK  {len(body['studies'])} studies, approved by {body['approved_by']}\n")
+    return HOLDS
 
 
 def _export(document: dict[str, Any], manifests: Path) -> int:
