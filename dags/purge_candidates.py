@@ -50,7 +50,9 @@ with DAG(
         ),
     },
 ) as dag:
-    propose = ProposePurgeOperator(task_id="propose", limit="{{ params.limit }}", pool=PACS_POOL)
+    propose = ProposePurgeOperator(
+        task_id="propose", limit="{{ params.limit }}", pool=PACS_POOL, retries=0
+    )
     approve_list = ApprovePurgeOperator(
         task_id="approve_list",
         proposal=propose.output,
