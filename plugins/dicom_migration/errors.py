@@ -60,6 +60,7 @@ class ReasonCode(StrEnum):
     OBJECT_MISSING = "object_missing"
     OBJECT_CORRUPT = "object_corrupt"
     OBJECT_UNEXPECTED = "object_unexpected"
+    STORAGE_CLASS_WRONG = "storage_class_wrong"
     OBJECT_ARCHIVED = "object_archived"
     MANIFEST_CORRUPT = "manifest_corrupt"
     COUNT_MISMATCH = "count_mismatch"

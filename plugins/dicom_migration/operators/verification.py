@@ -215,6 +215,7 @@ class IssueCertificatesOperator(_WavesOperator):
         """Refuse when the ledger was tampered with."""
         from dicom_migration.hooks.cloud import open_store
         from dicom_migration.hooks.ledger import open_ledger
+        from dicom_migration.hooks.signing import signing_key
         from dicom_migration.ledger import StudyState
         from dicom_migration.ledger.events import canonical_json
         from dicom_migration.operators.reports import publish_report
@@ -222,12 +223,17 @@ class IssueCertificatesOperator(_WavesOperator):
         from dicom_migration.policies.verification import load_verification_policy
         from dicom_migration.verification.certificate import issue_certificate
         from dicom_migration.verification.certificate_report import render_certificate
+        from dicom_migration.verification.signing import signed
 
+        key = signing_key()
+        if key is None:
+            self.log.warning("No connection certificate_signing: the certificates are unsigned.")
         sealed_policy = policy_hash(load_verification_policy())
         told: dict[str, Any] = {"complete": [], "interim": [], "unanswered": {}, "certificates": {}}
         with open_ledger(self.ledger_conn_id) as ledger, open_store(self.target_conn_id) as store:
             for wave in self.waves:
                 document = issue_certificate(ledger, wave, sealed_policy)
+                document = signed(document, "certificate", key)
                 body = document["certificate"]
                 told[body["status"]].append(wave)
                 waiting = body["counts"]["by_state"].get(StudyState.TRANSFERRED.value, 0)

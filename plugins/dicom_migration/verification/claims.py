@@ -17,7 +17,7 @@ from dicom_migration.policies.verification import VerificationPolicy
 
 @dataclass(frozen=True, slots=True)
 class StudyClaim:
-    """One study as the transfer left it in the ledger; sizes in bytes."""
+    """One study as the transfer left it in the ledger; `storage_class` "" is the default."""
 
     study_instance_uid: str
     wave_id: str
@@ -26,6 +26,7 @@ class StudyClaim:
     stored_instances: int
     manifest_key: str
     manifest_sha256: str
+    storage_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)

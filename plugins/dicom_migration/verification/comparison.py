@@ -41,6 +41,7 @@ def compare(witnesses: Witnesses) -> list[Finding]:
         *_source_against_manifest(witnesses),
         *_receipt_against_manifest(witnesses.claim, witnesses.rows),
         *_manifest_against_cloud(witnesses),
+        *_storage_class(witnesses),
         *_cloud_against_manifest(witnesses),
     ]
 
@@ -125,6 +126,22 @@ def _manifest_against_cloud(witnesses: Witnesses) -> Iterator[Finding]:
                 row,
                 ReasonCode.OBJECT_CORRUPT,
                 f"The object has {stored.size} bytes, the manifest says {size}.",
+            )
+
+
+def _storage_class(witnesses: Witnesses) -> Iterator[Finding]:
+    # The same bytes under the same key are not written again: a new transfer would not heal it.
+    planned = witnesses.claim.storage_class or "STANDARD"
+    for row in witnesses.rows:
+        stored = witnesses.objects.get(row.object_key)
+        if stored is not None and stored.storage_class != planned:
+            yield about(
+                row,
+                ReasonCode.STORAGE_CLASS_WRONG,
+                f"The object is in {stored.storage_class}, the plan says {planned}.",
+                Remedy.DECIDE,
+                "Copy the object onto itself in the right class, or correct the bucket's lifecycle "
+                "rule; then verify the study again.",
             )
 
 

@@ -35,7 +35,14 @@ def gather(connection: Connection, wave_id: str) -> dict[str, Any]:
     """
     wave = _wave(connection, wave_id)
     chains = _sealed_chains(connection, wave_id, str(wave["plan_id"]))
-    studies = _studies(connection, wave_id)
+    exceptions = _exceptions(connection, wave_id)
+    studies = [
+        {**study, "exceptions": exceptions.get(study["study_instance_uid"], {})}
+        for study in _studies(connection, wave_id)
+    ]
+    open_by_reason: Counter[str] = Counter()
+    for reasons in exceptions.values():
+        open_by_reason.update(reasons)
     states = Counter(study["state"] for study in studies)
     verified = [s for s in studies if s["state"] == StudyState.VERIFIED.value]
     return {
@@ -56,7 +63,7 @@ def gather(connection: Connection, wave_id: str) -> dict[str, Any]:
         "objects": _objects(connection, wave_id),
         "pixel_audit": last_event(connection, audit_chain(wave_id), AUDIT_EVENT),
         "completeness": _completeness(connection, wave_id),
-        "exceptions": _exceptions(connection, wave_id),
+        "exceptions": dict(sorted(open_by_reason.items())),
         "chains": chains,
         "studies": studies,
     }
@@ -209,13 +216,17 @@ def _completeness(connection: Connection, wave_id: str) -> dict[str, Any]:
     }
 
 
-def _exceptions(connection: Connection, wave_id: str) -> dict[str, int]:
+def _exceptions(connection: Connection, wave_id: str) -> dict[str, dict[str, int]]:
+    """Return how many exceptions are open, by study and reason."""
     study, table = schema.study.c, schema.exception.c
     rows = connection.execute(
-        select(table.reason, func.count())
+        select(table.study_instance_uid, table.reason, func.count())
         .join(schema.study, study.study_instance_uid == table.study_instance_uid)
         .where(study.wave_id == wave_id, table.status == "open")
-        .group_by(table.reason)
-        .order_by(table.reason)
+        .group_by(table.study_instance_uid, table.reason)
+        .order_by(table.study_instance_uid, table.reason)
     )
-    return {reason: int(count) for reason, count in rows}
+    counted: dict[str, dict[str, int]] = {}
+    for uid, reason, count in rows:
+        counted.setdefault(uid, {})[reason] = int(count)
+    return counted

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import delete, func, select, update
 
+from dicom_migration.certificate import main
 from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.ledger import EventChain, schema
 from dicom_migration.policies.verification import VerificationPolicy
-from dicom_migration.verification.certificate import issue_certificate, main, verify_document
+from dicom_migration.verification.certificate import issue_certificate
+from dicom_migration.verification.certificate_check import verify_document
 from dicom_migration.verification.certificate_report import render_certificate
 from dicom_migration.verification.claims import Shard
 from dicom_migration.verification.compaction import compact_wave

@@ -94,6 +94,21 @@ def test_a_damaged_object_is_named(wave, client, store, damage):
     assert open_reasons(wave.ledger) == [(uid, ReasonCode.OBJECT_CORRUPT)]
 
 
+def test_an_object_in_another_storage_class_is_named_and_blocks_verified(wave, client, store):
+    uid = wave.studies[1]
+    key = wave.rows[uid][0].object_key
+    body = store.read(key)
+    client.put_object(Bucket="archive", Key=key, Body=body, StorageClass="STANDARD_IA")
+    summary = verify(wave)
+    assert summary.outcomes["verified"] == len(wave.studies) - 1
+    assert open_reasons(wave.ledger) == [(uid, ReasonCode.STORAGE_CLASS_WRONG)]
+
+
+def test_the_class_the_plan_chose_is_right(store, ledger, all_real_instances):
+    wave = write_wave(store, ledger, all_real_instances[:3], storage_class="GLACIER_IR")
+    assert verify(wave).outcomes["verified"] == len(wave.studies)
+
+
 def test_an_object_swapped_with_another_studys_is_named(wave, client, store):
     first, second = wave.studies[:2]
     keys = [wave.rows[uid][0].object_key for uid in (first, second)]

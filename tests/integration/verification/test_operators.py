@@ -31,7 +31,7 @@ from dicom_migration.operators.verification import (
     SettleMismatchesOperator,
     VerifyShardOperator,
 )
-from dicom_migration.verification.certificate import verify_document
+from dicom_migration.verification.certificate_check import verify_document
 from tests.integration.verification.written_wave import WAVE, WrittenWave, part10
 
 
