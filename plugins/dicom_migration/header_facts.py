@@ -87,6 +87,15 @@ def _text(dataset: Dataset, keyword: str) -> str | None:
         return None
 
 
+#: What a NUL inside a value becomes where NUL cannot be kept (PostgreSQL's text).
+NUL_SHOWN = "\N{SYMBOL FOR NULL}"
+
+
+def storable(value: str) -> str:
+    """Return text as the ledger keeps it: NUL shown as a symbol, lone surrogates as ``?``."""
+    return value.replace("\0", NUL_SHOWN).encode("utf-8", "replace").decode()
+
+
 #: More than any attribute here can mean, and what every column can hold.
 _LARGEST = 2**31 - 1
 
