@@ -15,7 +15,8 @@ from dicom_migration.archive import InstanceIdentity
 from dicom_migration.archive.elements import iter_elements
 from dicom_migration.datasets import inflate, read_header
 from dicom_migration.errors import PermanentError, ReasonCode
-from dicom_migration.transfer.correcting import ORIGINAL_ATTRIBUTES, Correction, correct_header
+from dicom_migration.transfer.correcting import ORIGINAL_ATTRIBUTES, Correction
+from dicom_migration.transfer.correcting import correct_header as corrected_header
 from dicom_migration.transfer.part10 import part10_header
 from dicom_migration.transfer.splicing import actual_encoding
 from tests.archives import HeldInstance, held_from, real_files
@@ -27,6 +28,12 @@ STUDY_DESCRIPTION, ACCESSION_NUMBER = 0x00081030, 0x00080050
 
 def correction(keyword: str, value: str, old_value: str = "") -> Correction:
     return Correction(f"c-{keyword}", keyword, value, old_value, "test-rule", WHEN)
+
+
+def correct_header(
+    header: bytes, syntax: str, charset: str, corrections: list[Correction], source: str = ""
+) -> bytes:
+    return corrected_header(header, syntax, charset, corrections, source).header
 
 
 def real_instances() -> list[tuple[str, HeldInstance]]:

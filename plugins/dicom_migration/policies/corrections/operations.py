@@ -100,7 +100,7 @@ class Operation(Policy):
     replace: Replacement | None = None
     coerce_date: tuple[DateForm, ...] = ()
     declare_charset: bool = False
-    reencode_from: str = ""
+    reencode_from: str = Field(default="", max_length=128)
 
     @property
     def name(self) -> str:
