@@ -1,7 +1,7 @@
 """Approved corrections applied to a header in flight; no other byte of the dataset changes.
 
-What was there before goes into the Original Attributes Sequence (0400,0561), byte for byte as it
-was: PS3.3 sections C.12.1.1.9 and C.12.1.1.9.1.
+What was there before goes into the Original Attributes Sequence (0400,0561), its value byte for
+byte as it was, padded to even length: PS3.3 sections C.12.1.1.9 and C.12.1.1.9.1.
 """
 
 from __future__ import annotations
@@ -101,15 +101,15 @@ def correct_header(
     new_charset = next((c.value for c in corrections if c.keyword == "SpecificCharacterSet"), None)
     charset = declared_charset if new_charset is None else new_charset
     changed = _reencoded(header, apart, declared_charset, corrections)
-    before = {tag: apart.raw(tag) or b"" for tag in changed}
+    before = {tag: apart.even(tag, b"LO") or b"" for tag in changed}
     for correction in corrections:
         tag = tag_for_keyword(correction.keyword)
         if tag is None:
             raise _failed(correction, "is not an attribute of the standard's dictionary")
         vr = dictionary_VR(tag)
         changed[tag] = apart.encode(tag, vr.encode(), _value_bytes(correction, vr, charset))
-        before[tag] = apart.raw(tag) or apart.encode(tag, vr.encode(), b"")
-    charset_before = apart.raw(CHARSET)
+        before[tag] = apart.even(tag, vr.encode()) or apart.encode(tag, vr.encode(), b"")
+    charset_before = apart.even(CHARSET, b"CS")
     if charset_before is not None:
         before.setdefault(CHARSET, charset_before)  # the old values are text in the old charset
     approved_at = max(correction.approved_at for correction in corrections)

@@ -18,7 +18,7 @@ from dicom_migration.transfer.splicing import ElementsApart
 #: Stands among an instance's corrections in the manifest when one of them broke a signature.
 SIGNATURE_BROKEN = "signature-broken"
 _MAC_PARAMETERS, _SIGNED, _ORIGINAL_ATTRIBUTES = 0x4FFE0001, 0x04000020, 0x04000561
-_ITEM_HEAD = 8
+_ITEM, _ITEM_HEAD = (0xFFFE, 0xE000), 8
 _TAG = struct.Struct("<HH"), struct.Struct(">HH")
 
 
@@ -46,7 +46,10 @@ def _signed_tags(apart: ElementsApart, items: bytes) -> Iterator[int]:
     layout = _TAG[not apart.encoding.little]
     offset = 0
     while len(items) - offset >= _ITEM_HEAD:
-        offset += _ITEM_HEAD  # items and delimiters alike: what lies between them is elements
+        head = layout.unpack_from(items, offset)
+        offset += _ITEM_HEAD
+        if head != _ITEM:  # a delimiter
+            continue
         for element in iter_elements(items, apart.encoding, offset):
             end = element.offset + element.length
             if element.tag >> 16 == 0xFFFE:
