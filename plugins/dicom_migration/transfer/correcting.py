@@ -1,7 +1,6 @@
 """Approved corrections applied to a header in flight; no other byte of the dataset changes.
 
-What was there before goes into the Original Attributes Sequence (0400,0561), its value byte for
-byte as it was, padded to even length: PS3.3 sections C.12.1.1.9 and C.12.1.1.9.1.
+What was there before goes into the Original Attributes Sequence (0400,0561).
 """
 
 from __future__ import annotations
@@ -12,15 +11,15 @@ from datetime import datetime
 
 from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.header_facts import COLUMN_OF_KEYWORD, TEXT_ENCODING, storable
+from dicom_migration.transfer.original_attributes import (
+    ORIGINAL_ATTRIBUTES,
+    PreviousValues,
+    record,
+)
 from dicom_migration.transfer.signatures import SIGNATURE_BROKEN, breaks_signature
 from dicom_migration.transfer.splicing import ElementsApart
 from dicom_migration.transfer.text_reencoding import texts_in_utf8
 
-MODIFYING_SYSTEM = "DICOM_MIGRATION"
-CHARSET = 0x00080005
-ORIGINAL_ATTRIBUTES = 0x04000561
-MODIFIED_ATTRIBUTES = 0x04000550
-_SEQUENCE_ENDS = (b"\xfe\xff\xdd\xe0\0\0\0\0", b"\xff\xfe\xe0\xdd\0\0\0\0")
 #: Value representations that hold text (PS3.5 section 6.2); a rule's values are text.
 _CHARSET_VRS = frozenset({"SH", "LO", "ST", "LT", "UC", "UT", "PN"})
 _ASCII_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"})
@@ -101,19 +100,17 @@ def correct_header(
     new_charset = next((c.value for c in corrections if c.keyword == "SpecificCharacterSet"), None)
     charset = declared_charset if new_charset is None else new_charset
     changed = _reencoded(header, apart, declared_charset, corrections)
-    before = {tag: apart.even(tag, b"LO") or b"" for tag in changed}
+    before = PreviousValues(apart, declared_charset)
+    before.elements = {tag: apart.even(tag, b"LO") or b"" for tag in changed}
     for correction in corrections:
         tag = tag_for_keyword(correction.keyword)
         if tag is None:
             raise _failed(correction, "is not an attribute of the standard's dictionary")
         vr = dictionary_VR(tag)
         changed[tag] = apart.encode(tag, vr.encode(), _value_bytes(correction, vr, charset))
-        before[tag] = apart.even(tag, vr.encode()) or apart.encode(tag, vr.encode(), b"")
-    charset_before = apart.even(CHARSET, b"CS")
-    if charset_before is not None:
-        before.setdefault(CHARSET, charset_before)  # the old values are text in the old charset
+        before.keep(tag, vr)
     approved_at = max(correction.approved_at for correction in corrections)
-    changed[ORIGINAL_ATTRIBUTES] = _original_attributes(apart, before, approved_at, source)
+    changed[ORIGINAL_ATTRIBUTES] = record(before, approved_at, source)
     notes = (SIGNATURE_BROKEN,) if breaks_signature(apart, changed) else ()
     return CorrectedHeader(apart.replace(changed), notes)
 
@@ -129,33 +126,6 @@ def _reencoded(
     changed = texts_in_utf8(header, apart.encoding, charset)
     changed.pop(ORIGINAL_ATTRIBUTES, None)  # an older record stays as it was written
     return changed
-
-
-def _original_attributes(
-    apart: ElementsApart, before: Mapping[int, bytes], approved_at: datetime, source: str
-) -> bytes:
-    """Return the Original Attributes Sequence with one more item, this modification's."""
-    originals = b"".join(before[tag] for tag in sorted(before))
-    when = approved_at.strftime("%Y%m%d%H%M%S+0000").encode()
-    item = b"".join(
-        (
-            apart.encode(MODIFIED_ATTRIBUTES, b"SQ", apart.item(originals)),
-            apart.encode(0x04000562, b"DT", when),
-            apart.encode(0x04000563, b"LO", MODIFYING_SYSTEM.encode()),
-            apart.encode(0x04000564, b"LO", _printable(source)),
-            apart.encode(0x04000565, b"CS", b"CORRECT"),
-        )
-    )
-    existing = apart.value(ORIGINAL_ATTRIBUTES) or b""
-    for end in _SEQUENCE_ENDS:  # of a sequence of undefined length: this one's is explicit
-        existing = existing.removesuffix(end)
-    return apart.encode(ORIGINAL_ATTRIBUTES, b"SQ", existing + apart.item(item))
-
-
-def _printable(source: str) -> bytes:
-    """Return the source's name as a Long String (PS3.5 section 6.2, LO)."""
-    text = source.encode("ascii", "replace").replace(b"\\", b"/")
-    return bytes(byte for byte in text if 32 <= byte < 127)[:64]
 
 
 def _value_bytes(correction: Correction, vr: str, charset: str) -> bytes:

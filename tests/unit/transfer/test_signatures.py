@@ -13,7 +13,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_migration.datasets import read_header
-from dicom_migration.transfer.correcting import Correction, CorrectedHeader, correct_header
+from dicom_migration.transfer.correcting import CorrectedHeader, Correction, correct_header
 from dicom_migration.transfer.signatures import SIGNATURE_BROKEN
 
 SYNTAXES = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian]
