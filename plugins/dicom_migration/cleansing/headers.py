@@ -12,7 +12,7 @@ from dicom_migration.archive import ImageArchive, InstanceRecord
 from dicom_migration.archive.sinks import MemorySink
 from dicom_migration.datasets import parse_dataset
 from dicom_migration.errors import CONCERNS_EVERYBODY, PermanentError, ReasonCode
-from dicom_migration.header_facts import read_header_facts, storable
+from dicom_migration.header_facts import read_header_facts, storable, text_value
 from dicom_migration.ledger import ExceptionNote
 from dicom_migration.uids import is_valid_uid
 
@@ -140,7 +140,7 @@ def _check_identifiers(dataset: Any, instance: InstanceRecord) -> None:
         "SOPInstanceUID": instance.sop_instance_uid,
     }
     for keyword, expected in said.items():
-        if str(dataset.get(keyword, "")).rstrip("\0 ") != expected:
+        if (text_value(dataset, keyword) or "") != expected:
             raise PermanentError(
                 f"The {keyword} in the header of instance {instance.sop_instance_uid} is not the "
                 "one in the source's database.",
