@@ -1,4 +1,4 @@
-"""`make fuzz` runs these with the profile `fuzz`; `make test` briefly, with the examples of `ci`."""
+"""`make fuzz` runs these with the profile `fuzz`; `make test` briefly, with the one of `ci`."""
 
 import os
 

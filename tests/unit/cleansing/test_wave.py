@@ -261,11 +261,13 @@ def test_chunks_hold_every_study_once_even_when_some_leave(
 def test_the_report_shows_forms_and_no_patient(ledger: Ledger, add_study: AddStudy) -> None:
     add_study(1, {"patient_birth_date": "1947-06-15", "patient_name": "CANARY^NAME"})
     add_study(2, {"patient_id": None, "patient_name": "CANARY^NAME"})
+    add_study(3, {"body_part_examined": "LUMBAR SPINE AND SACRUM"}, {})
     found = propose(ledger)
     html = report_wave(
         ledger, WAVE, load_ruleset(), RULES, found, judge(ledger), judge(ledger, found)
     )
     assert "9999-99-99 → 99999999" in html
+    assert "<b>2</b><span>of 4 headers untouched" in html
     assert "1.2.2" in html
     assert "CANARY" not in html
     assert "1947" not in html

@@ -149,7 +149,7 @@ TAKEN = {
         charset=b"ISO 2022 IR 6\\ISO 2022 IR 87\\NOSUCH",
     ),
     "an empty and a many-valued attribute": dataset(
-        short(0x00200020, b"CS", b""), short(0x00204000, b"LT", b""), short(0x00280030, b"DS", b"1\\2")
+        short(0x00200020, b"CS", b""), short(0x00280030, b"DS", b"1\\2")
     ),
 }  # fmt: skip
 
