@@ -16,6 +16,7 @@ from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.transfer.correcting import Correction
 from dicom_migration.transfer.instance_pass import Examined, PassSettings, examine
 from dicom_migration.transfer.part10 import part10_header
+from dicom_migration.transfer.signatures import SIGNATURE_BROKEN
 from dicom_migration.transfer.spool import MemoryBudget, Spool
 
 EXPLICIT, DEFLATED = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99"
@@ -171,6 +172,12 @@ def test_a_nul_inside_a_value_is_what_the_ledger_shows_of_it() -> None:
 
 def test_a_deflated_dataset_is_corrected_too() -> None:
     assert examined(deflate(dataset()), DEFLATED).facts["patient_sex"] == "F"
+
+
+def test_a_broken_signature_stands_in_the_manifest() -> None:
+    signed = short(0x04000005, b"US", b"\1\0") + short(0x04000020, b"AT", b"\x10\0\x40\0")
+    content = dataset(long(0x4FFE0001, b"SQ", item(signed)))
+    assert examined(content).corrections == ("c", SIGNATURE_BROKEN)
 
 
 def test_mixed_text_is_not_re_encoded_on_a_guess() -> None:
