@@ -32,6 +32,7 @@ from dicom_migration.operators.cleansing import (
     SettleWaveOperator,
 )
 from dicom_migration.operators.defaults import APPROVED_PLAN, CLEANSED_WAVE
+from dicom_migration.operators.dry_run import TryCorrectionsOperator
 from dicom_migration.operators.inventory import (
     DiscoveryPreflightOperator,
     OpenInventoryOperator,
@@ -178,6 +179,7 @@ def run_both(done: Migration) -> None:
     for chunk in done.run(CutChunksOperator(task_id="cut_chunks", wave=wave)):
         done.run(CollectHeadersOperator(task_id="collect_headers", chunk=chunk))
     proposal = done.run(ProposeCorrectionsOperator(task_id="propose", wave=wave))
+    done.run(TryCorrectionsOperator(task_id="dry_run", proposal=proposal))
     answer = {**ADA, "asked_about": proposal["ruleset_sha256"]}
     done.run(
         RecordCorrectionsApprovalOperator(task_id="record", proposal=proposal, response=answer)
@@ -265,6 +267,19 @@ def test_a_planted_defect_is_corrected_for_the_whole_study(
         ).all()
     assert [(row.keyword, row.series_instance_uid) for row in rows] == [(keyword, "")]
     assert value is None or rows[0].new_value == value
+
+
+def test_every_rule_is_tried_on_real_instances_before_anybody_approves(
+    migrated: Migration, ledger: Ledger
+) -> None:
+    (tried,) = migrated.told["dry_run"]
+    assert tried["instances"] > 10
+    assert tried["refused"] == 0
+    assert "0 elements changed that no rule names" in tried["text"]
+    assert "- PatientSex: `A` → `A` (" in tried["text"]
+    with ledger.read() as connection:
+        keywords = set(connection.scalars(select(schema.correction.c.keyword)))
+    assert all(f"- {keyword}: " in tried["text"] for keyword in keywords)
 
 
 def test_a_clean_study_is_neither_accused_nor_changed(migrated: Migration, ledger: Ledger) -> None:
