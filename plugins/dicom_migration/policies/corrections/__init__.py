@@ -4,6 +4,7 @@
 what its examples say; so a rule is tested wherever it is loaded.
 """
 
+from dicom_migration.policies.corrections.attributes import KEYWORDS
 from dicom_migration.policies.corrections.rules import (
     CorrectionRule,
     Example,
@@ -11,4 +12,4 @@ from dicom_migration.policies.corrections.rules import (
     load_ruleset,
 )
 
-__all__ = ["CorrectionRule", "Example", "RuleSet", "load_ruleset"]
+__all__ = ["KEYWORDS", "CorrectionRule", "Example", "RuleSet", "load_ruleset"]
