@@ -26,7 +26,7 @@ TYPED := plugins include
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock"
 
-.PHONY: help venv demo demo-stop test test-unit test-system peers lint format \
+.PHONY: help venv demo demo-stop test test-unit test-system fuzz peers lint format \
 	lint-python lint-types lint-imports lint-docker lint-yaml lock dockerfile-rehearsal clean
 
 help: ## list the targets
@@ -54,6 +54,9 @@ test-unit: $(STAMP) ## the tests that need nothing but Python
 
 test-system: $(STAMP) peers ## the tests that drive the whole: Airflow, a browser, the image
 	$(WITH_PATH) $(BIN)/pytest $(wildcard tests/system) tests/tooling -m system $(PYTEST_ARGS)
+
+fuzz: $(STAMP) ## damaged headers through reading and correcting; FUZZ_EXAMPLES=20000 of each kind
+	$(WITH_PATH) $(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz --timeout=0 $(PYTEST_ARGS)
 
 peers: ## install the Debian packages that tests talk to (as root); REQUIRE_PEERS=1: or fail
 	@.ci/peers

@@ -24,6 +24,7 @@ from dicom_migration.operators.defaults import (
     SENT_BACK,
     VERIFIED_WAVE,
 )
+from dicom_migration.operators.dry_run import TryCorrectionsOperator
 
 DOC = """
 ### Cleansing: what the headers say, what is corrected, what a person must decide
@@ -41,6 +42,7 @@ nothing there and moves no image: corrections are applied by the transfer, on th
 | `cut_chunks` | Deals the studies out to tasks. Fails only when the ledger does not answer. |
 | `collect_headers` | Reads one header a series. A study that cannot be read is quarantined with a reason code; the others go on. One that the source fails in passing is tried again later; the last try quarantines it. Fails, and blames no study, when the source is down or refuses us: set that right and clear it; what is read is not read again. |
 | `propose` | Applies the rules, judges before and after, publishes the report. Fails when a suite names a column that does not exist. |
+| `dry_run` | Tries the rules on a few instances each, as the transfer would, and stores nothing. `correction_failed`: a rule changes more than it names; do not approve. |
 | `approve_corrections` | **Waits for a person** (Required Actions), unless the same rules and suites were approved for an earlier wave of the plan. Nobody answers in time: it fails, nothing is approved; clear it to ask again. *Reject* goes on record with your name; change the rules, run again. |
 | `record_approval` | Writes name and hash into the ledger. Refuses when the rules changed since: clear from `propose`. |
 | `settle` | Studies become `cleansed`, or `quarantined` with their reasons; the transfer starts. `approval_missing`: rules or suites changed after the approval: clear from `propose`. |
@@ -50,6 +52,7 @@ them with the DAG *Work the exceptions* (`docs/exceptions.md`).
 """
 
 _PROPOSAL = "ti.xcom_pull(task_ids='propose')"
+_DRY_RUN = "ti.xcom_pull(task_ids='dry_run')"
 
 with DAG(
     dag_id="cleansing",
@@ -79,11 +82,12 @@ with DAG(
         task_id="collect_headers", pool=PACS_POOL
     ).expand(chunk=cut_chunks.output)
     propose = ProposeCorrectionsOperator(task_id="propose", wave=preflight.output, pool=CLOUD_POOL)
+    dry_run = TryCorrectionsOperator(task_id="dry_run", proposal=propose.output, pool=PACS_POOL)
     approve_corrections = ApproveCorrectionsOperator(
         task_id="approve_corrections",
         proposal=propose.output,
         subject="Corrections of wave {{ " + _PROPOSAL + "['wave_id'] }}",
-        body="{{ " + _PROPOSAL + "['approval_text'] }}",
+        body="{{ " + _PROPOSAL + "['approval_text'] }}\n\n{{ " + _DRY_RUN + "['text'] }}",
         standing_approver="{{ " + _PROPOSAL + "['approved_by'] }}",
         response_timeout=timedelta(days=14),
     )
@@ -92,4 +96,4 @@ with DAG(
     )
     settle = SettleWaveOperator(task_id="settle", proposal=propose.output, outlets=[CLEANSED_WAVE])
 
-    collect_headers >> propose >> approve_corrections >> record_approval >> settle
+    collect_headers >> propose >> dry_run >> approve_corrections >> record_approval >> settle

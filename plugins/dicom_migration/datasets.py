@@ -6,7 +6,7 @@ import io
 import warnings
 import zlib
 from functools import cache
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from dicom_migration.errors import PermanentError, ReasonCode
 
@@ -70,7 +70,7 @@ def read_header(
 
     try:
         return read_dataset(
-            file,
+            file if isinstance(file, io.BytesIO) else cast("BinaryIO", _WithinItsSize(file)),
             is_implicit_VR=transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN,
             is_little_endian=transfer_syntax_uid != EXPLICIT_VR_BIG_ENDIAN,
             stop_when=at_pixels if stop_before_pixels else None,
@@ -82,6 +82,26 @@ def read_header(
             reason=ReasonCode.HEADER_UNREADABLE,
             next_step="Look at the instance with dcmdump at the source; repair or exclude it.",
         ) from None
+
+
+class _WithinItsSize:
+    """A file that is never asked for more bytes than it has.
+
+    Python sets memory aside for what is asked for: an element of ten bytes that declares two
+    gigabytes would take two gigabytes.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+        here = file.tell()
+        self._end = file.seek(0, io.SEEK_END)
+        file.seek(here)
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return at most `size` bytes; all that are left when it is negative."""
+        left = max(self._end - self._file.tell(), 0)
+        return self._file.read(left if size is None or size < 0 else min(size, left))
 
 
 @cache

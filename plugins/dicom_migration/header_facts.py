@@ -65,13 +65,14 @@ def read_header_facts(dataset: Dataset) -> dict[str, str | int | None]:
     """
     facts: dict[str, str | int | None] = {TEXT_ENCODING: text_encoding(dataset)}
     for column, keyword in TEXT_FACTS:
-        facts[column] = _text(dataset, keyword)
+        facts[column] = text_value(dataset, keyword)
     for column, keyword in INTEGER_FACTS:
         facts[column] = _integer(dataset, keyword)
     return facts
 
 
-def _text(dataset: Dataset, keyword: str) -> str | None:
+def text_value(dataset: Dataset, keyword: str) -> str | None:
+    """Return a value as text, None when it is absent, empty or cannot be decoded."""
     try:
         value = dataset.get(keyword)
         if value is None:
@@ -85,6 +86,15 @@ def _text(dataset: Dataset, keyword: str) -> str | None:
         return str(value).rstrip("\0 ") or None
     except Exception:  # noqa: BLE001 - hostile bytes raise anything in a decoder
         return None
+
+
+#: What a NUL inside a value becomes where NUL cannot be kept (PostgreSQL's text).
+NUL_SHOWN = "\N{SYMBOL FOR NULL}"
+
+
+def storable(value: str) -> str:
+    """Return text as the ledger keeps it: NUL shown as a symbol, lone surrogates as ``?``."""
+    return value.replace("\0", NUL_SHOWN).encode("utf-8", "replace").decode()
 
 
 #: More than any attribute here can mean, and what every column can hold.
@@ -117,7 +127,7 @@ def text_encoding(dataset: Dataset) -> str:
         else that is not declared.
     """
     texts = [_raw_text(dataset, tag) for tag in list(dataset.keys())]
-    return encoding_of_texts(texts, _text(dataset, "SpecificCharacterSet") or "")
+    return encoding_of_texts(texts, text_value(dataset, "SpecificCharacterSet") or "")
 
 
 def encoding_of_texts(texts: Iterable[bytes], declared_charset: str) -> str:
@@ -154,10 +164,10 @@ def _raw_text(dataset: Dataset, tag: BaseTag) -> bytes:
     """Return the bytes of a text element, empty for anything else."""
     from pydicom.datadict import dictionary_VR
 
-    element = dataset.get_item(tag)
     try:
+        element = dataset.get_item(tag)
         vr = element.VR or dictionary_VR(tag)
-    except KeyError:  # a private element of an implicit VR dataset
+    except Exception:  # noqa: BLE001 - a stray delimiter, or a private element of an implicit dataset
         return b""
     if vr not in TEXT_VRS:
         return b""

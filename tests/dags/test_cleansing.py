@@ -16,7 +16,8 @@ def test_a_wave_is_settled_after_its_corrections_are_approved() -> None:
         ("preflight", "cut_chunks"),
         ("cut_chunks", "collect_headers"),
         ("collect_headers", "propose"),
-        ("propose", "approve_corrections"),
+        ("propose", "dry_run"),
+        ("dry_run", "approve_corrections"),
         ("approve_corrections", "record_approval"),
         ("record_approval", "settle"),
     } <= edges(parsed("cleansing"))
@@ -35,7 +36,8 @@ def test_only_the_settled_wave_is_announced() -> None:
 
 
 def test_headers_are_read_within_the_pool_of_the_pacs() -> None:
-    assert parsed("cleansing").get_task("collect_headers").pool == PACS_POOL
+    for task in ("collect_headers", "dry_run"):
+        assert parsed("cleansing").get_task(task).pool == PACS_POOL
 
 
 def test_a_closed_port_fails_the_first_task_at_once_and_the_reading_is_tried_again() -> None:

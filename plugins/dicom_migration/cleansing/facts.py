@@ -69,14 +69,27 @@ def apply_corrections(rows: list[dict[str, Any]], corrections: Iterable[Correcti
         by_study.setdefault(correction.study_instance_uid, []).append(correction)
     for row in rows:
         for correction in by_study.get(row["study_instance_uid"], ()):
-            if not _covers(correction, row):
+            if not covers(correction, row):
                 continue
             row[COLUMN_OF[correction.keyword]] = correction.new_value or None
             if correction.keyword == "SpecificCharacterSet":
                 row[TEXT_ENCODING] = "declared"
 
 
-def _covers(correction: Correction, row: dict[str, Any]) -> bool:
+def untouched(rows: Iterable[dict[str, Any]], corrections: Iterable[Correction]) -> int:
+    """Return how many of the headers no correction changes."""
+    by_study: dict[str, list[Correction]] = {}
+    for correction in corrections:
+        by_study.setdefault(correction.study_instance_uid, []).append(correction)
+    return sum(
+        not any(covers(correction, row) for correction in by_study.get(key, ()))
+        for row in rows
+        for key in (row["study_instance_uid"],)
+    )
+
+
+def covers(correction: Correction, row: dict[str, Any]) -> bool:
+    """Tell whether the correction is of this header."""
     return (
         correction.series_instance_uid in ("", row["series_instance_uid"])
         and correction.sop_instance_uid in ("", row["sop_instance_uid"])

@@ -12,7 +12,7 @@ from dicom_migration.archive import ImageArchive, InstanceRecord
 from dicom_migration.archive.sinks import MemorySink
 from dicom_migration.datasets import parse_dataset
 from dicom_migration.errors import CONCERNS_EVERYBODY, PermanentError, ReasonCode
-from dicom_migration.header_facts import read_header_facts
+from dicom_migration.header_facts import read_header_facts, storable, text_value
 from dicom_migration.ledger import ExceptionNote
 from dicom_migration.uids import is_valid_uid
 
@@ -126,7 +126,10 @@ def _read_instance(
         "sop_instance_uid": instance.sop_instance_uid,
         "sop_class_uid": identity.sop_class_uid,
         "transfer_syntax_uid": identity.transfer_syntax_uid,
-        **{key: _storable(value) for key, value in facts.items()},
+        **{
+            key: storable(value) if isinstance(value, str) else value
+            for key, value in facts.items()
+        },
     }
 
 
@@ -137,7 +140,7 @@ def _check_identifiers(dataset: Any, instance: InstanceRecord) -> None:
         "SOPInstanceUID": instance.sop_instance_uid,
     }
     for keyword, expected in said.items():
-        if str(dataset.get(keyword, "")).rstrip("\0 ") != expected:
+        if (text_value(dataset, keyword) or "") != expected:
             raise PermanentError(
                 f"The {keyword} in the header of instance {instance.sop_instance_uid} is not the "
                 "one in the source's database.",
@@ -145,13 +148,6 @@ def _check_identifiers(dataset: Any, instance: InstanceRecord) -> None:
                 next_step="Find out at the source whether the study was merged or moved; correct "
                 "the database or the file there.",
             )
-
-
-def _storable(value: str | int | None) -> str | int | None:
-    """Return text without what PostgreSQL refuses: NUL and lone surrogates."""
-    if not isinstance(value, str):
-        return value
-    return value.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def note_of(

@@ -33,7 +33,8 @@ class Correction:
 
     ``expected_text_encoding`` is set for Specific Character Set only: how the text of the headers
     that were judged is encoded. Others of the series may declare the same and be encoded
-    otherwise; the correction is not for them.
+    otherwise; the correction is not for them. ``text_charset`` is what all text is decoded with
+    before it is written in UTF-8, None when it stays.
     """
 
     correction_id: str
@@ -49,6 +50,7 @@ class Correction:
     ruleset_sha256: str
     status: str = PROPOSED
     expected_text_encoding: str | None = None
+    text_charset: str | None = None
 
 
 def propose_corrections(
@@ -186,6 +188,7 @@ def _scoped(
             reason=rule.reason,
             ruleset_sha256=ruleset_sha256,
             expected_text_encoding=_encoding(row, rule),
+            text_charset=rule.operation.reencode_from or None,
         )
 
 

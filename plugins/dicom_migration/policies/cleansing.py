@@ -20,6 +20,8 @@ class CleansingPolicy(Policy):
         loads the source a second time with everything.
     studies_per_task, max_tasks
         A task reads the headers of so many studies.
+    dry_run_instances
+        Before the approval each rule is tried on so many instances.
     max_instance_mib
         An instance larger than this is not read into memory (MiB); it becomes an exception.
     """
@@ -27,6 +29,7 @@ class CleansingPolicy(Policy):
     headers: Literal["first_of_series", "all"] = "first_of_series"
     studies_per_task: int = Field(default=100, ge=1)
     max_tasks: int = Field(default=200, ge=1, le=1000)
+    dry_run_instances: int = Field(default=3, ge=0, le=100)
     max_instance_mib: int = Field(default=512, ge=1)
 
 

@@ -51,6 +51,8 @@ def load_policy(model: type[PolicyT], path: Path) -> PolicyT:
         line = mark.line + 1 if mark else 1
         problem = getattr(error, "problem", None) or "not YAML"
         raise _invalid(f"{path.name}, line {line}: {problem}") from None
+    if (twice := _first_key_given_twice(node)) is not None:
+        raise _invalid(f"{path.name}, line {twice.start_mark.line + 1}: a key is given twice")
     try:
         return model.model_validate({} if data is None else data)
     except ValidationError as error:
@@ -85,6 +87,26 @@ def _invalid(problem: str) -> PermanentError:
         reason=ReasonCode.POLICY_INVALID,
         next_step="Correct the file under include/policies and run the task again.",
     )
+
+
+def _first_key_given_twice(root: Any) -> Any:
+    """Return the node of a key that its mapping has already; YAML's loader would take the last."""
+    waiting, met = [root], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in met or not isinstance(node, yaml.CollectionNode):
+            continue
+        met.add(id(node))
+        if not isinstance(node, yaml.MappingNode):
+            waiting += node.value
+            continue
+        keys: set[Any] = set()
+        for key, value in node.value:
+            if str(key.value) in keys:
+                return key
+            keys.add(str(key.value))
+            waiting.append(value)
+    return None
 
 
 def _line_of(node: Any, location: tuple[Any, ...]) -> int:

@@ -31,6 +31,7 @@ def approved_corrections(connection: Connection, wave_id: str) -> dict[str, tupl
             series_instance_uid=row.series_instance_uid,
             sop_instance_uid=row.sop_instance_uid,
             expected_text_encoding=row.expected_text_encoding or "",
+            text_charset=row.text_charset or "",
         )
         found[row.study_instance_uid] = (*found.get(row.study_instance_uid, ()), correction)
     return found

@@ -1,7 +1,6 @@
 """Approved corrections applied to a header in flight; no other byte of the dataset changes.
 
-What was there before goes into the Original Attributes Sequence (0400,0561), byte for byte as it
-was: PS3.3 sections C.12.1.1.9 and C.12.1.1.9.1.
+What was there before goes into the Original Attributes Sequence (0400,0561).
 """
 
 from __future__ import annotations
@@ -11,14 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dicom_migration.errors import PermanentError, ReasonCode
-from dicom_migration.header_facts import COLUMN_OF_KEYWORD, TEXT_ENCODING
+from dicom_migration.header_facts import COLUMN_OF_KEYWORD, TEXT_ENCODING, storable
+from dicom_migration.transfer.original_attributes import (
+    ORIGINAL_ATTRIBUTES,
+    PreviousValues,
+    record,
+)
+from dicom_migration.transfer.signatures import SIGNATURE_BROKEN, breaks_signature
 from dicom_migration.transfer.splicing import ElementsApart
+from dicom_migration.transfer.text_reencoding import texts_in_utf8
 
-MODIFYING_SYSTEM = "DICOM_MIGRATION"
-CHARSET = 0x00080005
-ORIGINAL_ATTRIBUTES = 0x04000561
-MODIFIED_ATTRIBUTES = 0x04000550
-_SEQUENCE_ENDS = (b"\xfe\xff\xdd\xe0\0\0\0\0", b"\xff\xfe\xe0\xdd\0\0\0\0")
 #: Value representations that hold text (PS3.5 section 6.2); a rule's values are text.
 _CHARSET_VRS = frozenset({"SH", "LO", "ST", "LT", "UC", "UT", "PN"})
 _ASCII_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"})
@@ -31,7 +32,8 @@ class Correction:
     It was judged on one instance of a series and is for those that carry the same `old_value`:
     a sibling that has another value keeps it. Empty `series_instance_uid` or `sop_instance_uid`
     means: all of the study, or of the series. `approved_at` is when a person approved it (UTC),
-    the same on every run.
+    the same on every run. `text_charset` is set when all text is to be re-encoded in UTF-8: what it
+    is really written in, ``declared`` for what the header says.
     """
 
     correction_id: str
@@ -43,6 +45,7 @@ class Correction:
     series_instance_uid: str = ""
     sop_instance_uid: str = ""
     expected_text_encoding: str = ""
+    text_charset: str = ""
 
     def applies_to(self, series_instance_uid: str, sop_instance_uid: str) -> bool:
         """Tell whether it concerns this instance."""
@@ -56,8 +59,16 @@ class Correction:
         if self.expected_text_encoding not in ("", facts.get(TEXT_ENCODING)):
             return False  # declares the same, and its text is encoded otherwise
         column = COLUMN_OF_KEYWORD.get(self.keyword)
-        current = "" if column is None else str(facts.get(column) or "")
+        current = "" if column is None else storable(str(facts.get(column) or ""))
         return column is None or (current == self.old_value and current != self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectedHeader:
+    """A corrected header, and what is to be noted of it in the manifest beside the corrections."""
+
+    header: bytes
+    notes: tuple[str, ...] = ()
 
 
 def correct_header(
@@ -65,7 +76,8 @@ def correct_header(
     transfer_syntax_uid: str,
     declared_charset: str,
     corrections: Sequence[Correction],
-) -> bytes:
+    source: str = "",
+) -> CorrectedHeader:
     """Return the header with `corrections` made and what was there before recorded.
 
     Parameters
@@ -74,6 +86,8 @@ def correct_header(
         Dataset bytes up to Pixel Data, not deflated.
     declared_charset
         Specific Character Set (0008,0005) of the header, values joined by a backslash.
+    source
+        Where the instance comes from, for Source of Previous Values (0400,0564).
 
     Raises
     ------
@@ -85,42 +99,33 @@ def correct_header(
     apart = ElementsApart(header, transfer_syntax_uid)
     new_charset = next((c.value for c in corrections if c.keyword == "SpecificCharacterSet"), None)
     charset = declared_charset if new_charset is None else new_charset
-    changed: dict[int, bytes] = {}
-    before: dict[int, bytes] = {}
+    changed = _reencoded(header, apart, declared_charset, corrections)
+    before = PreviousValues(apart, declared_charset)
+    before.elements = {tag: apart.even(tag, b"LO") or b"" for tag in changed}
     for correction in corrections:
         tag = tag_for_keyword(correction.keyword)
         if tag is None:
             raise _failed(correction, "is not an attribute of the standard's dictionary")
         vr = dictionary_VR(tag)
         changed[tag] = apart.encode(tag, vr.encode(), _value_bytes(correction, vr, charset))
-        before[tag] = apart.raw(tag) or apart.encode(tag, vr.encode(), b"")
-    charset_before = apart.raw(CHARSET)
-    if charset_before is not None:
-        before.setdefault(CHARSET, charset_before)  # the old values are text in the old charset
+        before.keep(tag, vr)
     approved_at = max(correction.approved_at for correction in corrections)
-    changed[ORIGINAL_ATTRIBUTES] = _original_attributes(apart, before, approved_at)
-    return apart.replace(changed)
+    changed[ORIGINAL_ATTRIBUTES] = record(before, approved_at, source)
+    notes = (SIGNATURE_BROKEN,) if breaks_signature(apart, changed) else ()
+    return CorrectedHeader(apart.replace(changed), notes)
 
 
-def _original_attributes(
-    apart: ElementsApart, before: Mapping[int, bytes], approved_at: datetime
-) -> bytes:
-    """Return the Original Attributes Sequence with one more item, this modification's."""
-    originals = b"".join(before[tag] for tag in sorted(before))
-    when = approved_at.strftime("%Y%m%d%H%M%S+0000").encode()
-    item = b"".join(
-        (
-            apart.encode(MODIFIED_ATTRIBUTES, b"SQ", apart.item(originals)),
-            apart.encode(0x04000562, b"DT", when),
-            apart.encode(0x04000563, b"LO", MODIFYING_SYSTEM.encode()),
-            apart.encode(0x04000564, b"LO", b""),
-            apart.encode(0x04000565, b"CS", b"CORRECT"),
-        )
-    )
-    existing = apart.value(ORIGINAL_ATTRIBUTES) or b""
-    for end in _SEQUENCE_ENDS:  # of a sequence of undefined length: this one's is explicit
-        existing = existing.removesuffix(end)
-    return apart.encode(ORIGINAL_ATTRIBUTES, b"SQ", existing + apart.item(item))
+def _reencoded(
+    header: bytes, apart: ElementsApart, declared_charset: str, corrections: Sequence[Correction]
+) -> dict[int, bytes]:
+    """Return the text elements in UTF-8 when a correction asks for that, else nothing."""
+    asked = next((c.text_charset for c in corrections if c.text_charset), "")
+    if not asked:
+        return {}
+    charset = declared_charset if asked == "declared" else asked
+    changed = texts_in_utf8(header, apart.encoding, charset)
+    changed.pop(ORIGINAL_ATTRIBUTES, None)  # an older record stays as it was written
+    return changed
 
 
 def _value_bytes(correction: Correction, vr: str, charset: str) -> bytes:

@@ -27,6 +27,7 @@ from dicom_migration.header_facts import (
     TEXT_FACTS,
     encoding_of_texts,
     read_header_facts,
+    text_value,
 )
 from dicom_migration.transfer.header_layout import LayoutMemory
 from dicom_migration.transfer.splicing import ElementsApart
@@ -105,7 +106,7 @@ def read_closely(
     file.seek(start)
     ElementsApart(file.read(end - start), transfer_syntax_uid)  # or it is truncated
     uids = [
-        str(header.get(keyword) or "")
+        text_value(header, keyword) or ""
         for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
     ]
     return HeaderReading(uids[0], uids[1], uids[2], read_header_facts(header), end)

@@ -147,8 +147,9 @@ def examine(
         c for c in settings.corrections if c.applies_to(series, uid) and c.expects(header.facts)
     ]
     stored, object_sha256, facts = received, hashes.whole, header.facts
+    notes: tuple[str, ...] = ()
     if applied:
-        stored, facts = _corrected(plain, applied, settings, budget)
+        stored, facts, notes = _corrected(plain, applied, settings, budget)
         received_bytes = received.dataset_bytes
         received.close()
         object_sha256 = hash_object(stored).whole
@@ -163,7 +164,7 @@ def examine(
         dataset_sha256=hashes.dataset,
         pixel_bytes=pixels.length if pixels else None,
         pixel_sha256=hashes.pixels,
-        corrections=tuple(sorted(c.correction_id for c in applied)),
+        corrections=(*sorted(c.correction_id for c in applied), *notes),
         facts=facts,
     )
     return _recompressed(examined, settings, budget)
@@ -213,11 +214,12 @@ def _corrected(
     corrections: Sequence[Correction],
     settings: PassSettings,
     budget: MemoryBudget,
-) -> tuple[Spool, Facts]:
-    """Return the corrected object and its facts."""
+) -> tuple[Spool, Facts, tuple[str, ...]]:
+    """Return the corrected object, its facts, and what is to be noted beside the corrections."""
     syntax = plain.identity.transfer_syntax_uid
     charset = str(plain.header.facts["specific_character_set"] or "")
-    corrected = correct_header(plain.head(), syntax, charset, corrections)
+    made = correct_header(plain.head(), syntax, charset, corrections, settings.source)
+    corrected = made.header
     spool = Spool(part10_header(plain.identity), budget, settings.spool_folder)
     try:
         if plain.deflated:
@@ -231,7 +233,7 @@ def _corrected(
     except BaseException:
         spool.close()
         raise
-    return spool, header.facts
+    return spool, header.facts, made.notes
 
 
 def _recompressed(examined: Examined, settings: PassSettings, budget: MemoryBudget) -> Examined:

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Mapping
 
 from dicom_migration.archive.elements import (
+    SHORT_VRS,
     Encoding,
     TruncatedDatasetError,
     encoding_of,
@@ -77,6 +78,21 @@ class ElementsApart:
         """Return the whole element as it stands, None when there is none."""
         return next((piece for found, piece in self._pieces if found == tag), None)
 
+    def even(self, tag: int, vr: bytes) -> bytes | None:
+        """Return the whole element, padded where it is of odd length; None when there is none.
+
+        `vr` is what it is where none is written. Inside an item an odd length would shift what
+        follows, and a sequence cannot be padded from outside.
+        """
+        piece, value = self.raw(tag), self._values.get(tag, b"")
+        if piece is None or len(value) % 2 == 0:
+            return piece
+        written = piece[4:6] if self.encoding.explicit else vr
+        if written == b"SQ":
+            return piece
+        known = written in _LONG_VRS or written in SHORT_VRS
+        return self.encode(tag, written if known else b"UN", value)
+
     def value(self, tag: int) -> bytes | None:
         """Return the element's value as it stands, None when there is none."""
         return self._values.get(tag)
@@ -106,7 +122,7 @@ class ElementsApart:
         PermanentError
             With reason ``correction_failed``: the value is too long for its VR's length field.
         """
-        if len(value) % 2:
+        if len(value) % 2 and vr != b"SQ":  # between items and their end nothing may stand
             value += _UI_PADDING if vr in (b"UI", b"OB", b"UN") else _TEXT_PADDING
         head = struct.pack(self._order + "HH", tag >> 16, tag & 0xFFFF)
         if not self.encoding.explicit:

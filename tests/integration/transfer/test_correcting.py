@@ -15,11 +15,14 @@ from dicom_migration.archive import InstanceIdentity
 from dicom_migration.archive.elements import iter_elements
 from dicom_migration.datasets import inflate, read_header
 from dicom_migration.errors import PermanentError, ReasonCode
-from dicom_migration.transfer.correcting import ORIGINAL_ATTRIBUTES, Correction, correct_header
+from dicom_migration.transfer.correcting import Correction
+from dicom_migration.transfer.correcting import correct_header as corrected_header
+from dicom_migration.transfer.original_attributes import ORIGINAL_ATTRIBUTES
 from dicom_migration.transfer.part10 import part10_header
 from dicom_migration.transfer.splicing import actual_encoding
 from tests.archives import HeldInstance, held_from, real_files
 from tests.conftest import require
+from tests.correction import parts_of
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 STUDY_DESCRIPTION, ACCESSION_NUMBER = 0x00081030, 0x00080050
@@ -27,6 +30,12 @@ STUDY_DESCRIPTION, ACCESSION_NUMBER = 0x00081030, 0x00080050
 
 def correction(keyword: str, value: str, old_value: str = "") -> Correction:
     return Correction(f"c-{keyword}", keyword, value, old_value, "test-rule", WHEN)
+
+
+def correct_header(
+    header: bytes, syntax: str, charset: str, corrections: list[Correction], source: str = ""
+) -> bytes:
+    return corrected_header(header, syntax, charset, corrections, source).header
 
 
 def real_instances() -> list[tuple[str, HeldInstance]]:
@@ -102,16 +111,12 @@ def test_dcmdump_sees_no_other_difference(tmp_path: Path) -> None:
     require(shutil.which("dcmdump"), "dcmtk")
     compared = 0
     for name, held in real_instances():
-        if held.transfer_syntax_uid == "1.2.840.10008.1.2.1.99":
-            continue
-        header, tail = header_of(held)
+        header, tail, syntax = parts_of(held)  # a deflated dataset as it is inside
         corrected = correct_header(
-            header, held.transfer_syntax_uid, "", [correction("StudyDescription", "CORRECTED")]
+            header, syntax, "", [correction("StudyDescription", "CORRECTED")]
         )
         meta = part10_header(
-            InstanceIdentity(
-                held.record.sop_class_uid, held.record.sop_instance_uid, held.transfer_syntax_uid
-            )
+            InstanceIdentity(held.record.sop_class_uid, held.record.sop_instance_uid, syntax)
         )
         before, after = (
             dumped(meta + body + tail, tmp_path / f"{index}-{name}")
@@ -123,6 +128,24 @@ def test_dcmdump_sees_no_other_difference(tmp_path: Path) -> None:
         assert without_record(after) == without_record(before), name
         compared += 1
     assert compared > 50
+
+
+def test_a_value_that_its_attribute_cannot_hold_is_kept_where_it_breaks_nothing(
+    ct_small: HeldInstance,
+) -> None:
+    header, _ = header_of(ct_small)
+    syntax = ct_small.transfer_syntax_uid
+    long = b"LUMBAR SPINE AND SACROILIAC JOINT "
+    place = header.index(b"\x18\x00\x22\x00")
+    header = header[:place] + b"\x18\x00\x15\x00CS" + bytes([len(long), 0]) + long + header[place:]
+    made = correct_header(header, syntax, "", [correction("BodyPartExamined", "LUMBAR SPINE")])
+    read = read_header(BytesIO(made), syntax)
+    item = read.OriginalAttributesSequence[0]
+    assert read.BodyPartExamined == "LUMBAR SPINE"
+    assert not item.ModifiedAttributesSequence[0].BodyPartExamined
+    kept = item.NonconformingModifiedAttributesSequence[0]
+    assert kept.SelectorAttribute == 0x00180015
+    assert kept.NonconformingDataElementValue == long
 
 
 def dumped(content: bytes, file: Path) -> list[str] | None:

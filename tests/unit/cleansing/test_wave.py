@@ -17,8 +17,9 @@ from dicom_migration.cleansing.waves import choose_wave, cut_chunks, studies_of_
 from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.ledger import Ledger, open_exception_counts, schema
 from dicom_migration.policies.cleansing import CleansingPolicy
-from dicom_migration.policies.corrections import load_ruleset
+from dicom_migration.policies.corrections import RuleSet, load_ruleset
 from dicom_migration.quality import judge_frame, suite_names
+from dicom_migration.transfer.approved_corrections import approved_corrections
 from tests.unit.cleansing.conftest import NEXT_WAVE, PLAN, WAVE, AddStudy
 
 TODAY = date(2025, 11, 1)
@@ -89,6 +90,34 @@ def test_a_character_set_is_declared_only_for_text_encoded_as_judged(
         ("1.2.1.2", "ISO_IR 100", "8-bit"),
         ("1.2.1.3", "F", None),
     ]
+
+
+def test_what_text_is_re_encoded_from_reaches_the_transfer(
+    ledger: Ledger, add_study: AddStudy
+) -> None:
+    ruleset = RuleSet.model_validate(
+        {
+            "rules": [
+                {
+                    "id": "utf-8-everywhere",
+                    "keyword": "SpecificCharacterSet",
+                    "reason": "The new archive searches names in UTF-8 only.",
+                    "owner": "PACS administration",
+                    "when": {"text_encoding": ["8-bit"]},
+                    "operation": {"reencode_from": "ISO_IR 144"},
+                    "examples": [{"given": {"text_encoding": "8-bit"}, "expect": "ISO_IR 192"}],
+                }
+            ]
+        }
+    )
+    uid = add_study(1, {"text_encoding": "8-bit"})
+    found = propose_corrections(ledger, WAVE, ruleset, RULES)
+    approve_corrections(ledger, WAVE, RULES, "Ada")
+    settle_wave(ledger, WAVE, RULES, judge(ledger, found).failing)
+    with ledger.read() as connection:
+        (correction,) = approved_corrections(connection, WAVE)[uid]
+    assert (correction.value, correction.text_charset) == ("ISO_IR 192", "ISO_IR 144")
+    assert correction.expected_text_encoding == "8-bit"
 
 
 def test_a_good_study_is_not_accused_and_defects_are(ledger: Ledger, add_study: AddStudy) -> None:
@@ -261,11 +290,13 @@ def test_chunks_hold_every_study_once_even_when_some_leave(
 def test_the_report_shows_forms_and_no_patient(ledger: Ledger, add_study: AddStudy) -> None:
     add_study(1, {"patient_birth_date": "1947-06-15", "patient_name": "CANARY^NAME"})
     add_study(2, {"patient_id": None, "patient_name": "CANARY^NAME"})
+    add_study(3, {"body_part_examined": "LUMBAR SPINE AND SACRUM"}, {})
     found = propose(ledger)
     html = report_wave(
         ledger, WAVE, load_ruleset(), RULES, found, judge(ledger), judge(ledger, found)
     )
     assert "9999-99-99 → 99999999" in html
+    assert "<b>2</b><span>of 4 headers untouched" in html
     assert "1.2.2" in html
     assert "CANARY" not in html
     assert "1947" not in html

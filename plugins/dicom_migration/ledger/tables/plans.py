@@ -116,6 +116,7 @@ correction = Table(
     Column("old_value", Text),
     Column("new_value", Text),
     Column("expected_text_encoding", String(16)),
+    Column("text_charset", String(128)),
     Column("rule_id", String(64), nullable=False),
     text("reason"),
     Column("ruleset_sha256", String(64), nullable=False),
