@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, select
-
 from dicom_migration.errors import ReasonCode
-from dicom_migration.ledger import EventChain, ExceptionNote, Ledger, note_exceptions, schema
+from dicom_migration.ledger import EventChain, ExceptionNote, Ledger, note_exceptions
 from dicom_migration.policies.slas import SlaPolicy, SlaRule
+from dicom_migration.retrieval.causes import Cause, likely_cause
+from dicom_migration.retrieval.regression import Comparison
+from dicom_migration.retrieval.samples import Sample
 from dicom_migration.retrieval.statistics import PERCENTILES, Estimate, estimate
+from dicom_migration.units import human_seconds
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -21,18 +23,6 @@ if TYPE_CHECKING:
 PHASE = "retrieval"
 #: Columns of the frame that the expectation suite judges; seconds are finite.
 ROW_COLUMNS = ["rule", "side", "operation", "percentile", "seconds", "limit_seconds", "n"]
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One kept measurement; `seconds` is infinite when the retrieval failed."""
-
-    side: str
-    operation: str
-    temperature: str
-    modality: str
-    storage_class: str
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +39,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """A promise, and what was measured of it; `n` is 0 when no sample fits."""
+    """A promise, and what was measured of it; `n` is 0 when no sample fits.
+
+    `cause` is what the slow samples spent their time in.
+    """
 
     rule: SlaRule
     estimate: Estimate
+    cause: Cause
 
     @property
     def outcome(self) -> str:
@@ -76,30 +70,15 @@ class RuleResult:
     def told(self) -> str:
         """Return the result as one line without PHI."""
         rule, measured = self.rule, self.estimate
+        if not measured.n:
+            return f"{rule.name}: not measured, no sample fits"
+        cause = f", likely cause: {self.cause.told()}" if self.outcome == "breached" else ""
         return (
             f"{rule.name}: p{rule.percentile:g} of {rule.operation} on {rule.side} "
             f"{seconds_text(measured.seconds)} (95% CI {seconds_text(measured.low)} to "
             f"{seconds_text(measured.high)}, n={measured.n}), promised {rule.seconds:g} s: "
-            f"{self.outcome}"
+            f"{self.outcome}{cause}"
         )
-
-
-def load_samples(connection: Connection, benchmark_id: str) -> list[Sample]:
-    """Return the samples of a benchmark in the order they were taken."""
-    table = schema.retrieval_sample.c
-    rows = connection.execute(
-        select(
-            table.side,
-            table.operation,
-            table.temperature,
-            table.modality,
-            table.storage_class,
-            table.seconds,
-        )
-        .where(table.benchmark_id == benchmark_id)
-        .order_by(table.sample_id)
-    )
-    return [Sample(*row[:5], math.inf if row[5] is None else float(row[5])) for row in rows]
 
 
 def group_samples(
@@ -128,8 +107,10 @@ def judge_rules(samples: Sequence[Sample], policy: SlaPolicy) -> list[RuleResult
     """Return what became of every promise of the policy."""
     results = []
     for rule in policy.rules:
-        values = [sample.seconds for sample in samples if _fits(sample, rule)]
-        results.append(RuleResult(rule, _estimate(values, rule.percentile, policy)))
+        fitting = [sample for sample in samples if _fits(sample, rule)]
+        values = [sample.seconds for sample in fitting]
+        measured = _estimate(values, rule.percentile, policy)
+        results.append(RuleResult(rule, measured, likely_cause(fitting, rule.seconds)))
     return results
 
 
@@ -158,8 +139,8 @@ def record_breaches(ledger: Ledger, results: Sequence[RuleResult], benchmark_id:
                     reason=ReasonCode.SLA_BREACH,
                     phase=PHASE,
                     detail=result.told(),
-                    suggested_fix="Compare with the source in the report; look at the network, "
-                    "the storage tier and the busy-hour load.",
+                    suggested_fix=f"Likely cause: {result.cause.told()}. Compare stages and "
+                    "source in the retrieval report.",
                     subject=result.rule.name,
                 )
                 for result in broken
@@ -167,6 +148,28 @@ def record_breaches(ledger: Ledger, results: Sequence[RuleResult], benchmark_id:
             EventChain(f"benchmark:{benchmark_id}"),
         )
     return len(broken)
+
+
+def record_slower(ledger: Ledger, found: Sequence[Comparison], benchmark_id: str) -> int:
+    """Note a ``retrieval_slower`` exception for everything that became slower; returns how many."""
+    slower = [item for item in found if item.verdict == "slower"]
+    with ledger.write() as connection:
+        note_exceptions(
+            connection,
+            [
+                ExceptionNote(
+                    reason=ReasonCode.RETRIEVAL_SLOWER,
+                    phase=PHASE,
+                    detail=item.told(),
+                    suggested_fix="Compare the stages in this report and an earlier one; look for "
+                    "what changed in between.",
+                    subject=f"{item.side}-{item.operation}-{item.temperature}",
+                )
+                for item in slower
+            ],
+            EventChain(f"benchmark:{benchmark_id}"),
+        )
+    return len(slower)
 
 
 def seconds_text(seconds: float) -> str:
@@ -177,7 +180,9 @@ def seconds_text(seconds: float) -> str:
         return "failed"
     if seconds < 0.01:
         return f"{seconds * 1000:.1f} ms"
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.2f} s" if seconds < 600 else human_seconds(seconds)
 
 
 def _estimate(values: Sequence[float], percentile: float, policy: SlaPolicy) -> Estimate:
@@ -191,9 +196,20 @@ def _fits(sample: Sample, rule: SlaRule) -> bool:
         (rule.modality, sample.modality),
         (rule.storage_class, sample.storage_class),
         (rule.temperature, sample.temperature),
+        (rule.access, sample.access),
     )
     return (
         sample.side == rule.side
         and sample.operation == rule.operation
         and all(not asked or asked == found for asked, found in wanted)
+        and _is_of_age(sample.age_years, rule)
     )
+
+
+def _is_of_age(years: float | None, rule: SlaRule) -> bool:
+    if rule.min_age_years is None and rule.max_age_years is None:
+        return True
+    if years is None:
+        return False
+    youngest = 0.0 if rule.min_age_years is None else rule.min_age_years
+    return years >= youngest and (rule.max_age_years is None or years < rule.max_age_years)
