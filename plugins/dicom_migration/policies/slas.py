@@ -160,7 +160,7 @@ class Trend(Policy):
     """
 
     runs: int = Field(default=12, ge=2, le=100)
-    min_runs: int = Field(default=3, ge=1)
+    min_runs: int = Field(default=5, ge=3)
     min_samples: int = Field(default=8, ge=2)
     alpha: float = Field(default=0.01, gt=0, lt=0.5)
     min_slowdown: float = Field(default=1.2, ge=1)

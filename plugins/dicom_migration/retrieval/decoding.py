@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: A larger instance is not decoded: a viewer would not wait for it as a whole either.
 MOST_BYTES = 512 * 1024**2
+#: Group 0002, which names the transfer syntax, is within these.
+_META_BYTES = 1024
 
 
 def load_decoders() -> None:
@@ -27,14 +29,11 @@ def decode_part10(data: bytes) -> float | None:
 
     def read() -> Dataset:
         from pydicom import dcmread
-        from pydicom.filereader import read_file_meta_info
 
-        meta = read_file_meta_info(BytesIO(data))
-        if meta.TransferSyntaxUID == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-            raise ValueError("deflated: its size has no bound")
         return dcmread(BytesIO(data))
 
-    return _decoded(read) if len(data) <= MOST_BYTES else None
+    deflated = DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN.encode() in data[:_META_BYTES]
+    return None if deflated or len(data) > MOST_BYTES else _decoded(read)
 
 
 def decode_dataset(data: bytes, transfer_syntax_uid: str) -> float | None:

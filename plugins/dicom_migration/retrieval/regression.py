@@ -6,7 +6,8 @@ access path) and on a logarithmic scale: the statistic is the mean ratio. A perm
 how often a ratio as large comes up when the labels "now" and "before" are dealt at random within
 each stratum, and its p-value is held against `alpha` divided by the number of comparisons
 (Bonferroni). Samples of one run share that run's weather, which the test does not know: therefore
-the run must also be slower than the slowest of those before it.
+the run's mean must also lie outside what the spread of the earlier runs' means predicts for one
+more of their kind (Student's t, the same `alpha`).
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class Comparison:
         How many times as long as before, like with like (geometric mean).
     p_value
         Probability of so large a ratio if nothing had changed.
-    is_slowest_run
-        Whether no earlier run was as slow.
+    is_beyond_runs
+        Whether the run lies outside what the spread of the earlier ones predicts.
     """
 
     side: str
@@ -50,7 +51,7 @@ class Comparison:
     temperature: str
     ratio: float
     p_value: float
-    is_slowest_run: bool
+    is_beyond_runs: bool
     n_now: int
     n_before: int
     verdict: str
@@ -118,18 +119,17 @@ def _comparison(key: Key, pair: _Pair, policy: Trend, alpha: float, seed: int) -
     p_slower = (1 + int((permuted >= effect - 1e-12).sum())) / (PERMUTATIONS + 1)
     p_faster = (1 + int((permuted <= effect + 1e-12).sum())) / (PERMUTATIONS + 1)
     baseline = {s: _mean(pair.before(s)) for s in pair.now}
-    here = _above(pair.now, baseline)
     others = [_above(run, baseline) for run in pair.runs]
+    is_beyond = abs(_above(pair.now, baseline) - _mean(others)) > _spread(others, policy.alpha)
     ratio = math.exp(effect)
     verdict = "within noise"
-    if p_slower <= alpha and ratio >= policy.min_slowdown and here > max(others):
+    if p_slower <= alpha and ratio >= policy.min_slowdown and is_beyond:
         verdict = "slower"
-    elif p_faster <= alpha and ratio <= 1 / policy.min_slowdown and here < min(others):
+    elif p_faster <= alpha and ratio <= 1 / policy.min_slowdown and is_beyond:
         verdict = "faster"
     p_value = min(1.0, p_slower if effect >= 0 else p_faster)
     n_before = sum(len(pair.before(s)) for s in pair.now)
-    is_slowest = here > max(others)
-    return Comparison(*key, ratio, p_value, is_slowest, _count(pair.now), n_before, verdict)
+    return Comparison(*key, ratio, p_value, is_beyond, _count(pair.now), n_before, verdict)
 
 
 def _permute(pair: _Pair, seed: int) -> tuple[float, Values]:
@@ -164,6 +164,17 @@ def _grouped(samples: Sequence[Sample]) -> dict[Key, Logs]:
 def _above(logs: Logs, baseline: dict[Stratum, float]) -> float:
     """Return how far a run lies above the mean of the earlier ones, like with like."""
     return sum(value - baseline[s] for s, values in logs.items() for value in values) / _count(logs)
+
+
+def _spread(runs: Sequence[float], alpha: float) -> float:
+    """Return how far one more run of that kind may lie from the mean of `runs` (two or more)."""
+    import numpy as np
+
+    mean = _mean(runs)
+    variance = sum((value - mean) ** 2 for value in runs) / (len(runs) - 1)
+    drawn = np.random.default_rng(0).standard_t(len(runs) - 1, 100_000)
+    factor = float(np.quantile(drawn, 1 - alpha))
+    return factor * math.sqrt(variance * (1 + 1 / len(runs)))
 
 
 def _count(logs: Logs) -> int:
