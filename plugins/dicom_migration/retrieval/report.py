@@ -88,7 +88,7 @@ def _rule(result: RuleResult) -> dict[str, Any]:
         "what": f"p{rule.percentile:g} {_OPERATIONS[rule.operation]}, {rule.side}",
         "scope": ", ".join(scope) or "all",
         "limit": seconds_text(rule.seconds),
-        "measured": _with_interval(measured),
+        "measured": _value_and_interval(measured),
         "n": measured.n,
         "outcome": result.outcome,
         "tone": {"kept": "good", "breached": "bad"}.get(result.outcome, "warn"),
@@ -106,7 +106,7 @@ def _row(group: Group, samples: Sequence[Sample]) -> dict[str, Any]:
         "access": ", ".join(sorted(access)),
         "n": group.estimates[0].n,
         "failed": group.failed,
-        "cells": [_with_interval(e) for e in group.estimates],
+        "cells": [_value_and_interval(e) for e in group.estimates],
     }
 
 
@@ -115,9 +115,11 @@ def _bars(groups: Sequence[Group], temperature: str, places: Sequence[int]) -> l
     chosen = [g for g in groups if g.temperature == temperature and g.operation != "restore"]
     pairs = [(g, g.estimates[place]) for g in _in_order(chosen) for place in places]
     pairs.sort(key=lambda pair: (_rank(pair[0]), pair[1].percentile, pair[0].side != "source"))
-    return _scaled(
-        [(f"{_OPERATIONS[g.operation]} p{e.percentile:g}, {g.side}", g.side, e) for g, e in pairs]
-    )
+    bars: list[Bar] = []
+    for operation, name in _waits():  # a scale for each: an image takes less than a study
+        mine = [(g.side, e) for g, e in pairs if g.operation == operation]
+        bars += _scaled([(f"{name} p{e.percentile:g}, {side}", side, e) for side, e in mine])
+    return bars
 
 
 def _scaled(rows: Sequence[tuple[str, str, Estimate]]) -> list[Bar]:
@@ -135,7 +137,7 @@ def _scaled(rows: Sequence[tuple[str, str, Estimate]]) -> list[Bar]:
 
 def _curves(samples: Sequence[Sample]) -> list[Any]:
     charts = []
-    for operation, name in _OPERATIONS.items():
+    for operation, name in _waits():
         mine = [s for s in samples if s.operation == operation]
         groups = [
             (
@@ -152,7 +154,7 @@ def _curves(samples: Sequence[Sample]) -> list[Any]:
 
 def _modalities(groups: Sequence[Group]) -> list[dict[str, Any]]:
     charts = []
-    for operation, name in _OPERATIONS.items():
+    for operation, name in _waits():
         chosen = [g for g in groups if (g.operation, g.temperature) == (operation, "cold")]
         chosen.sort(key=lambda g: (g.modality, g.side != "source"))
         rows = [(f"{g.modality}, {g.side}", g.side, g.estimates[2]) for g in chosen]
@@ -191,7 +193,7 @@ def _trends(found: Findings) -> list[Any]:
     if found.began_at is not None:
         runs.append((found.began_at, tuple(found.samples)))
     charts = []
-    for operation, name in _OPERATIONS.items():
+    for operation, name in _waits():
         series = []
         for side in ("source", "cloud"):
             for percentile in (50, 95):
@@ -238,6 +240,11 @@ def _network(cost: NetworkCost) -> dict[str, Any]:
     }
 
 
+def _waits() -> list[tuple[str, str]]:
+    """Return the operations that a clinician waits for, with their names; restores are hours."""
+    return [(key, name) for key, name in _OPERATIONS.items() if key != "restore"]
+
+
 def _in_order(groups: Sequence[Group]) -> list[Group]:
     return sorted(groups, key=lambda g: (_rank(g), g.side))
 
@@ -248,6 +255,12 @@ def _rank(group: Group) -> int:
 
 def _key(sample: Sample) -> tuple[str, str, str]:
     return sample.side, sample.operation, sample.temperature
+
+
+def _value_and_interval(found: Estimate) -> tuple[str, str]:
+    if found.n < 2:
+        return seconds_text(found.seconds), ""
+    return seconds_text(found.seconds), f"{seconds_text(found.low)} – {seconds_text(found.high)}"
 
 
 def _with_interval(found: Estimate) -> str:
