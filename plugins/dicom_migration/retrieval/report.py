@@ -59,7 +59,7 @@ def render_retrieval_report(found: Findings, policy: SlaPolicy) -> str:
         breached=sum(result.outcome == "breached" for result in found.results),
         slower=sum(item.verdict == "slower" for item in found.comparisons),
         rules=[_rule(result) for result in found.results],
-        rows=[_row(group, found.samples) for group in overall],
+        rows=[_row(group) for group in overall],
         before_after=_bars(overall, "cold", (0, 2)),
         busy=_bars(overall, "busy", (0, 2)),
         curves=_curves(found.samples),
@@ -96,14 +96,12 @@ def _rule(result: RuleResult) -> dict[str, Any]:
     }
 
 
-def _row(group: Group, samples: Sequence[Sample]) -> dict[str, Any]:
-    key = (group.side, group.operation, group.temperature)
-    access = {s.access for s in samples if _key(s) == key and s.access}
+def _row(group: Group) -> dict[str, Any]:
     return {
         "what": _OPERATIONS.get(group.operation, group.operation),
         "when": _TEMPERATURES.get(group.temperature, group.temperature),
         "side": group.side,
-        "access": ", ".join(sorted(access)),
+        "access": group.access,
         "n": group.estimates[0].n,
         "failed": group.failed,
         "cells": [_value_and_interval(e) for e in group.estimates],
@@ -114,11 +112,23 @@ def _bars(groups: Sequence[Group], temperature: str, places: Sequence[int]) -> l
     """Return the bars of the wanted percentiles, both sides of an operation under one another."""
     chosen = [g for g in groups if g.temperature == temperature and g.operation != "restore"]
     pairs = [(g, g.estimates[place]) for g in _in_order(chosen) for place in places]
-    pairs.sort(key=lambda pair: (_rank(pair[0]), pair[1].percentile, pair[0].side != "source"))
+    pairs.sort(
+        key=lambda pair: (
+            _rank(pair[0]),
+            pair[1].percentile,
+            pair[0].side != "source",
+            pair[0].access,
+        )
+    )
     bars: list[Bar] = []
     for operation, name in _waits():  # a scale for each: an image takes less than a study
-        mine = [(g.side, e) for g, e in pairs if g.operation == operation]
-        bars += _scaled([(f"{name} p{e.percentile:g}, {side}", side, e) for side, e in mine])
+        mine = [(g, e) for g, e in pairs if g.operation == operation]
+        bars += _scaled(
+            [
+                (f"{name} p{e.percentile:g}, {g.side} {g.access}".rstrip(), g.side, e)
+                for g, e in mine
+            ]
+        )
     return bars
 
 

@@ -27,7 +27,10 @@ ROW_COLUMNS = ["rule", "side", "operation", "percentile", "seconds", "limit_seco
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Samples of one side, operation and temperature (and modality, "" for all of them)."""
+    """Samples of one side, operation and temperature: of one access path or one modality.
+
+    The other of the two is "": all of them.
+    """
 
     side: str
     operation: str
@@ -35,6 +38,7 @@ class Group:
     modality: str
     failed: int
     estimates: tuple[Estimate, ...]
+    access: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +88,11 @@ class RuleResult:
 def group_samples(
     samples: Sequence[Sample], policy: SlaPolicy, *, by_modality: bool
 ) -> list[Group]:
-    """Return the groups that occur, sorted, each with :data:`PERCENTILES`."""
-    groups: dict[tuple[str, str, str, str], list[float]] = {}
+    """Return the groups that occur, sorted, by modality or else by access path."""
+    groups: dict[tuple[str, str, str, str, str], list[float]] = {}
     for sample in samples:
-        modality = sample.modality if by_modality else ""
-        key = (sample.operation, sample.temperature, modality, sample.side)
+        parts = (sample.modality, "") if by_modality else ("", sample.access)
+        key = (sample.operation, sample.temperature, parts[0], sample.side, parts[1])
         groups.setdefault(key, []).append(sample.seconds)
     return [
         Group(
@@ -98,8 +102,9 @@ def group_samples(
             modality,
             sum(math.isinf(value) for value in values),
             tuple(_estimate(values, percentile, policy) for percentile in PERCENTILES),
+            access,
         )
-        for (operation, temperature, modality, side), values in sorted(groups.items())
+        for (operation, temperature, modality, side, access), values in sorted(groups.items())
     ]
 
 
