@@ -23,7 +23,7 @@ class S3Probe:
     Parameters
     ----------
     test_id
-        Names the objects: ``network-test/<test_id>/<number>``.
+        Names the objects, and has to be new: ``network-test/<test_id>/<number>``.
     """
 
     def __init__(self, access: S3Access, test_id: str) -> None:
@@ -58,7 +58,10 @@ class S3Probe:
         began = time.perf_counter()
         with self._request("PutObject", number) as where:
             told = self._access.client.put_object(
-                **where, Body=body, **self._access.settings.encryption_parameters()
+                **where,
+                Body=body,
+                IfNoneMatch="*",  # a bucket policy may refuse what could overwrite
+                **self._access.settings.encryption_parameters(),
             )
         took = time.perf_counter() - began
         self._versions[number] = told.get("VersionId", "")

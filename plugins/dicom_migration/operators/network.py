@@ -24,6 +24,8 @@ class NetworkTestOperator(ConnectedOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """See :func:`dicom_migration.retrieval.network.run_network_test`."""
+        import secrets
+
         from dicom_migration.cloud.s3_probe import S3Probe
         from dicom_migration.hooks.archive import open_archive
         from dicom_migration.hooks.cloud import open_store
@@ -49,7 +51,7 @@ class NetworkTestOperator(ConnectedOperator):
             study = any_study(ledger)
             asked = study and not archive.name.startswith("folder:")
             told = run_network_test(
-                S3Probe(store.access, test_id),
+                S3Probe(store.access, f"{test_id}-{secrets.token_hex(4)}"),
                 SourceQuestions(archive, study) if asked else None,
                 ledger,
                 policy.network,

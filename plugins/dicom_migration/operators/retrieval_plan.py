@@ -78,6 +78,7 @@ class SizedOperator(ConnectedOperator):
                 load_tiers_policy(),
                 utc_now().date(),
                 waves_asked_for(context),
+                benchmark_id_of(str(context["run_id"])),
             )
 
 
@@ -146,7 +147,7 @@ class RestoreArchivedOperator(SizedOperator):
         """Keep what the trigger saw; wait for the rest, unless time is up."""
         from datetime import datetime
 
-        from dicom_migration.errors import PermanentError, ReasonCode
+        from dicom_migration.errors import CONCERNS_EVERYBODY, PermanentError, ReasonCode
         from dicom_migration.hooks.ledger import open_ledger
         from dicom_migration.retrieval.restoring import forget, record_ready, restores_of
 
@@ -161,6 +162,9 @@ class RestoreArchivedOperator(SizedOperator):
             )
             for key, (reason, message) in event["lost"].items()
         }
+        for error in lost.values():
+            if error.reason in CONCERNS_EVERYBODY:
+                raise error
         with open_ledger(self.ledger_conn_id) as ledger:
             record_ready(ledger, benchmark_id, ready, datetime.fromisoformat(event["seen_at"]))
             forget(ledger, benchmark_id, lost)

@@ -158,7 +158,9 @@ def run_benchmark(
         Reason ``budget_exceeded``, before anything is read.
     """
     with ledger.read() as connection:
-        plan = plan_run(connection, policy, tiers or load_tiers_policy(), today, waves)
+        plan = plan_run(
+            connection, policy, tiers or load_tiers_policy(), today, waves, benchmark_id
+        )
     log.info("Benchmark %s will read %s", benchmark_id, plan.told())
     return Benchmark(archive, store, ledger, policy, benchmark_id, open_source).run(plan)
 

@@ -89,6 +89,8 @@ def run_network_test(
     workers = workers_at_source(ledger, scope, clock())
     rows: list[_Row] = []
     try:
+        probe.up(policy.objects, b"x")
+        probe.remove()  # what may not be removed is not written by the MiB
         for _ in range(policy.latency_requests):
             rows.append(_timed("connect", probe.connect, clock))
             rows.append(_timed("head", probe.head, clock))

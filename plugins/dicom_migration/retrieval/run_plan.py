@@ -13,7 +13,13 @@ from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.policies.slas import Budget, SlaPolicy
 from dicom_migration.policies.tiers import STANDARD, TiersPolicy
 from dicom_migration.retrieval.busy_hour import arrivals
-from dicom_migration.retrieval.sample import SampledStudy, SamplePlan, plan_archived, plan_sample
+from dicom_migration.retrieval.sample import (
+    SampledStudy,
+    SamplePlan,
+    plan_archived,
+    plan_sample,
+    restored_studies,
+)
 from dicom_migration.units import human_bytes, money
 
 GIB = 1024**3
@@ -75,8 +81,11 @@ def plan_run(
     tiers: TiersPolicy,
     today: date,
     waves: Sequence[str] = (),
+    benchmark_id: str = "",
 ) -> RunPlan:
     """Choose the studies and reckon what measuring them takes.
+
+    Archived studies for which `benchmark_id` has asked stay its choice: days may have passed.
 
     Raises
     ------
@@ -84,7 +93,8 @@ def plan_run(
         Reason ``budget_exceeded``: more than the policy's budget.
     """
     sample = plan_sample(connection, policy.sample, today, waves)
-    archived = _archived(connection, policy, today, waves)
+    archived = restored_studies(connection, benchmark_id, today)
+    archived = archived or _archived(connection, policy, today, waves)
     passes = 1 + policy.sample.warm_repeats
     everything = [*sample.studies, *sample.priors.values(), *archived]
     cloud = _sum(_manifest_and_first(study, passes) for study in [*sample.studies, *archived])

@@ -124,6 +124,18 @@ def plan_archived(
     return within(draw(connection, scope, policy, today), policy.max_mib * MIB)
 
 
+def restored_studies(connection: Connection, benchmark_id: str, today: date) -> list[SampledStudy]:
+    """Return the studies whose restore a benchmark has asked for."""
+    restore = schema.retrieval_restore.c
+    asked = select(restore.study_instance_uid).where(restore.benchmark_id == benchmark_id)
+    rows = connection.execute(
+        select(*STUDY_COLUMNS)
+        .where(_table.study_instance_uid.in_(asked))
+        .order_by(_table.study_instance_uid)
+    )
+    return [sampled(row, today) for row in rows]
+
+
 def draw(
     connection: Connection, scope: Iterable[ColumnElement[bool]], policy: Sample, today: date
 ) -> list[SampledStudy]:

@@ -121,9 +121,20 @@ def test_probes_are_removed_when_the_store_fails_in_between(verified, proxied, c
     assert left_behind(client) == []
 
 
+def test_a_test_that_may_not_remove_its_objects_writes_next_to_nothing(verified, proxied):  # noqa: F811
+    proxy, behind = proxied
+    proxy.script(Fault.error(403, "AccessDenied"), method="DELETE", times=-1)
+    with pytest.raises(PermanentError):
+        run(verified, behind)
+    sent = [r for r in proxy.requests if r.method == "PUT"]
+    assert len(sent) == 1
+
+
 def test_a_request_that_fails_is_a_sample(verified, proxied):  # noqa: F811
     proxy, behind = proxied
-    proxy.script(Fault.error(503, "SlowDown"), method="PUT", path_contains="network-test", times=10)
+    proxy.script(
+        Fault.error(503, "SlowDown"), method="PUT", path_contains="network-test", times=30, skip=1
+    )
     assert run(verified, behind)["failed"] == 2
     table = schema.network_sample.c
     with verified.ledger.read() as connection:

@@ -126,6 +126,28 @@ def test_asking_again_asks_for_nothing_new_and_keeps_the_first_time(archived, sl
         assert restores_of(reading, "B1") == first
 
 
+def test_what_was_asked_for_is_measured_also_when_more_studies_came_meanwhile(
+    archived,
+    store,  # noqa: F811
+    all_real_instances,  # noqa: F811
+):
+    awaited = request(archived)
+    record_ready(archived.ledger, "B1", dict.fromkeys(awaited), datetime.now(UTC))
+    small = [i for i in all_real_instances if len(i.dataset) < 200_000 and i.pixels]
+    write_wave(
+        store,
+        archived.ledger,
+        small[5:12],
+        wave_id="wave-2",
+        state="verified",
+        storage_class="DEEP_ARCHIVE",
+    )
+    run(archived)
+    reads = [s for s in samples_of(archived) if s.operation == "whole_study"]
+    assert len(reads) == 2 * 2  # two studies, cold and warm
+    assert all(not s.error_reason for s in reads)
+
+
 def test_a_restore_that_expired_is_found_and_named(archived):
     for key in request(archived):
         record_ready(archived.ledger, "B1", {key: datetime.now(UTC)}, datetime.now(UTC))
