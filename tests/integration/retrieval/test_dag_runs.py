@@ -116,6 +116,7 @@ def test_restores_are_waited_for_then_all_is_measured_judged_and_told(airflow, s
     results = {name: tries[0]["result"] for name, tries in told["tasks"].items()}
     assert results["restore"]["asked"] >= 2
     assert results["restore"]["late"] == 0
+    assert "to be restored" in log  # it deferred: the trigger waited
     assert (results["judge"]["kept"], results["judge"]["breached"]) == (1, 1)
     assert "ALERT [image migration] retrieval is too slow" in log
     assert "likely cause: " in log
