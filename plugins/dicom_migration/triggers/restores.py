@@ -82,4 +82,5 @@ class RestoresTrigger(BaseTrigger):
             log.warning("The store does not answer, looking again later: %s", error)
         except MigrationError as error:  # a connection that cannot be opened helps no key
             lost = {key: [error.reason.value, error.message] for key in self.keys}
-        return {"seen_at": now.isoformat(), "ready": ready, "lost": lost}
+        seen_at = datetime.now(UTC).isoformat()  # not before the answers: a look takes its time
+        return {"seen_at": seen_at, "ready": ready, "lost": lost}
