@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow.sdk import DAG, Param
 
 from dicom_migration.operators.defaults import (
@@ -13,22 +15,25 @@ from dicom_migration.operators.defaults import (
 )
 from dicom_migration.operators.reading_preflight import RetrievalPreflightOperator
 from dicom_migration.operators.retrieval import JudgeRetrievalOperator, MeasureRetrievalOperator
+from dicom_migration.operators.retrieval_plan import PlanRetrievalOperator, RestoreArchivedOperator
 
 DOC = """
 ### Retrieval benchmark: how long a clinician waits, cloud and source side by side
 
 Runs by itself when a wave has been verified; may be triggered by hand for one wave or for all.
-Reads a small, stratified sample of verified studies from both sides; changes nothing. What it
-will read is the first line of the log of `measure`.
+Reads a small, stratified sample of verified studies from both sides; changes nothing.
 
 | Task | What it does, and what to do when it fails |
 |---|---|
 | `preflight` | Checks policy, suite, ledger, source and bucket, once. The message names the end that will not do: set it right, clear the task. |
-| `measure` | Times the first image and the whole study, first and repeated, then the busy hour (cloud only). A retrieval that fails is a sample, not a failure; an end that refuses or does not answer at all is one. *Skipped*: no verified study can be read without a restore. |
-| `judge` | Compares percentiles with `include/policies/slas.yaml`, publishes the report. A broken promise is the exception `sla_breach` and a warning here; the task fails only with `on_breach: fail`. |
+| `plan` | Logs what will be read and what that costs. `budget_exceeded`: lower the sample or raise `budget` in the policy. *Skipped*: no verified study can be read without a restore. |
+| `restore` | Has archived studies restored (only when asked for) and waits for hours, *deferred*: no worker and no pool slot is held. |
+| `measure` | Times first image, whole study and relevant prior, first and repeated, then the busy hour. A retrieval that fails is a sample, not a failure; an end that refuses or does not answer at all is one. |
+| `judge` | Compares percentiles with `include/policies/slas.yaml` and this run with earlier ones, publishes the report. A broken promise is the exception `sla_breach` and an alert with the likely cause; the task fails only with `on_breach: fail`. |
 
-**Load:** the source serves one retrieval at a time, in the pool `pacs_associations`. To measure
-less, lower `sample` and `busy_hour` in the policy, or the number of studies in the form.
+**Load:** the source serves one retrieval at a time, in the pool `pacs_associations`, unless
+`busy_hour.source` says more. To measure less, lower `sample` and `busy_hour` in the policy, or the
+number of studies in the form. docs/retrieval.md explains every figure of the report.
 """
 
 with DAG(
@@ -57,14 +62,29 @@ with DAG(
             title="Studies",
             description="How many studies to sample at most. 0: as slas.yaml says.",
         ),
+        "archived_studies": Param(
+            0,
+            type="integer",
+            minimum=0,
+            maximum=1000,
+            title="Archived studies",
+            description="How many studies in archive tiers to restore, which is charged for and "
+            "takes hours. 0: as slas.yaml says.",
+        ),
     },
 ) as dag:
     preflight = RetrievalPreflightOperator(task_id="preflight", pool=PACS_POOL, retries=0)
-    measure = MeasureRetrievalOperator(
-        task_id="measure", studies="{{ params.studies }}", pool=PACS_POOL
+    size = {
+        "studies": "{{ params.studies }}",
+        "archived_studies": "{{ params.archived_studies }}",
+    }
+    plan = PlanRetrievalOperator(task_id="plan", **size)
+    restore = RestoreArchivedOperator(
+        task_id="restore", pool=CLOUD_POOL, execution_timeout=timedelta(days=9), **size
     )
+    measure = MeasureRetrievalOperator(task_id="measure", pool=PACS_POOL, **size)
     judge = JudgeRetrievalOperator(
         task_id="judge", measured=measure.output, pool=CLOUD_POOL, outlets=[BENCHMARK]
     )
 
-    preflight >> measure >> judge
+    preflight >> plan >> restore >> measure >> judge

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, func, select
 
 from dicom_migration.ledger import Ledger, StudyState, open_exception_counts, schema
 from dicom_migration.policies.slas import load_sla_policy
-from dicom_migration.retrieval.results import judge_rules, load_samples, outcome_counts
+from dicom_migration.retrieval.results import judge_rules, outcome_counts
+from dicom_migration.retrieval.samples import load_samples
 from dicom_migration.retrieval.statistics import estimate
 from dicom_migration.units import human_bytes, human_seconds
 

@@ -68,6 +68,9 @@ class ReasonCode(StrEnum):
     PIXEL_MISMATCH = "pixel_mismatch"
     # retrieval
     SLA_BREACH = "sla_breach"
+    RETRIEVAL_SLOWER = "retrieval_slower"
+    RESTORE_EXPIRED = "restore_expired"
+    BUDGET_EXCEEDED = "budget_exceeded"
 
 
 #: Reasons that are nobody's study in particular: every study would fare the same, so the task stops

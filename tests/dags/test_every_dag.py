@@ -17,6 +17,7 @@ NAMES = (
     "cleansing",
     "discovery",
     "exceptions",
+    "network_test",
     "purge_candidates",
     "request_studies",
     "retrieval_benchmark",

@@ -17,14 +17,17 @@ def dag() -> DAG:
 
 
 def test_it_checks_both_ends_once_then_measures_then_judges(dag):
-    assert dag.get_task("preflight").downstream_task_ids == {"measure"}
+    assert dag.get_task("preflight").downstream_task_ids == {"plan"}
+    assert dag.get_task("plan").downstream_task_ids == {"restore"}
+    assert dag.get_task("restore").downstream_task_ids == {"measure"}
     assert dag.get_task("preflight").retries == 0
     assert dag.get_task("measure").downstream_task_ids == {"judge"}
 
 
 def test_what_touches_the_source_is_in_its_pool(dag):
     pools = {task.task_id: task.pool for task in dag.tasks}
-    assert pools == {"preflight": PACS_POOL, "measure": PACS_POOL, "judge": CLOUD_POOL}
+    assert {name for name, pool in pools.items() if pool == PACS_POOL} == {"preflight", "measure"}
+    assert pools["judge"] == pools["restore"] == CLOUD_POOL
 
 
 def test_it_follows_verification_and_tells_who_follows_it(dag):

@@ -16,6 +16,7 @@ from typing import BinaryIO, Self
 from botocore.exceptions import BotoCoreError, ClientError
 
 from dicom_migration.cloud.protocol import PutResult, StoredObject
+from dicom_migration.cloud.s3_access import S3Access
 from dicom_migration.cloud.s3_answers import byte_range, described
 from dicom_migration.cloud.s3_direct import DirectPut, transport_of
 from dicom_migration.cloud.s3_errors import S3Address, http_status, translate, translated
@@ -64,6 +65,11 @@ class S3Store:
         transport = transport_of(client, bucket)
         self._direct = DirectPut(client, transport, self._settings) if transport else None
         self.name = f"s3://{bucket}/{self._root.prefix}".rstrip("/")
+
+    @property
+    def access(self) -> S3Access:
+        """What restores, timed reads and network probes need beyond the port."""
+        return S3Access(self._client, self._bucket, self._root, self._settings)
 
     def check(self) -> dict[str, str]:
         """Prove that the root can be listed and written to; return facts without secrets.

@@ -25,7 +25,10 @@ class MigrationAlert(BaseNotifier):
 
     def notify(self, context: Context) -> None:
         """Send the alert to every configured channel; one channel's failure stops no other."""
-        subject, body = alert_text(context)
+        self.send(context, *alert_text(context))
+
+    def send(self, context: Context, subject: str, body: str) -> None:
+        """Send a message of another kind, without PHI, to the same channels."""
         channels: dict[str, Any] = (
             Variable.get(ALERTS_VARIABLE, default=None, deserialize_json=True) or {}
         )

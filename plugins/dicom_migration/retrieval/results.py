@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, select
-
 from dicom_migration.errors import ReasonCode
-from dicom_migration.ledger import EventChain, ExceptionNote, Ledger, note_exceptions, schema
+from dicom_migration.ledger import EventChain, ExceptionNote, Ledger, note_exceptions
 from dicom_migration.policies.slas import SlaPolicy, SlaRule
+from dicom_migration.retrieval.causes import Cause, likely_cause
+from dicom_migration.retrieval.regression import Comparison
+from dicom_migration.retrieval.samples import Sample
 from dicom_migration.retrieval.statistics import PERCENTILES, Estimate, estimate
+from dicom_migration.units import human_seconds
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -24,20 +26,11 @@ ROW_COLUMNS = ["rule", "side", "operation", "percentile", "seconds", "limit_seco
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """One kept measurement; `seconds` is infinite when the retrieval failed."""
-
-    side: str
-    operation: str
-    temperature: str
-    modality: str
-    storage_class: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class Group:
-    """Samples of one side, operation and temperature (and modality, "" for all of them)."""
+    """Samples of one side, operation and temperature: of one access path or one modality.
+
+    The other of the two is "": all of them.
+    """
 
     side: str
     operation: str
@@ -45,14 +38,19 @@ class Group:
     modality: str
     failed: int
     estimates: tuple[Estimate, ...]
+    access: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """A promise, and what was measured of it; `n` is 0 when no sample fits."""
+    """A promise, and what was measured of it; `n` is 0 when no sample fits.
+
+    `cause` is what the slow samples spent their time in.
+    """
 
     rule: SlaRule
     estimate: Estimate
+    cause: Cause
 
     @property
     def outcome(self) -> str:
@@ -76,40 +74,25 @@ class RuleResult:
     def told(self) -> str:
         """Return the result as one line without PHI."""
         rule, measured = self.rule, self.estimate
+        if not measured.n:
+            return f"{rule.name}: not measured, no sample fits"
+        cause = f", likely cause: {self.cause.told()}" if self.outcome == "breached" else ""
         return (
             f"{rule.name}: p{rule.percentile:g} of {rule.operation} on {rule.side} "
             f"{seconds_text(measured.seconds)} (95% CI {seconds_text(measured.low)} to "
             f"{seconds_text(measured.high)}, n={measured.n}), promised {rule.seconds:g} s: "
-            f"{self.outcome}"
+            f"{self.outcome}{cause}"
         )
-
-
-def load_samples(connection: Connection, benchmark_id: str) -> list[Sample]:
-    """Return the samples of a benchmark in the order they were taken."""
-    table = schema.retrieval_sample.c
-    rows = connection.execute(
-        select(
-            table.side,
-            table.operation,
-            table.temperature,
-            table.modality,
-            table.storage_class,
-            table.seconds,
-        )
-        .where(table.benchmark_id == benchmark_id)
-        .order_by(table.sample_id)
-    )
-    return [Sample(*row[:5], math.inf if row[5] is None else float(row[5])) for row in rows]
 
 
 def group_samples(
     samples: Sequence[Sample], policy: SlaPolicy, *, by_modality: bool
 ) -> list[Group]:
-    """Return the groups that occur, sorted, each with :data:`PERCENTILES`."""
-    groups: dict[tuple[str, str, str, str], list[float]] = {}
+    """Return the groups that occur, sorted, by modality or else by access path."""
+    groups: dict[tuple[str, str, str, str, str], list[float]] = {}
     for sample in samples:
-        modality = sample.modality if by_modality else ""
-        key = (sample.operation, sample.temperature, modality, sample.side)
+        parts = (sample.modality, "") if by_modality else ("", sample.access)
+        key = (sample.operation, sample.temperature, parts[0], sample.side, parts[1])
         groups.setdefault(key, []).append(sample.seconds)
     return [
         Group(
@@ -119,8 +102,9 @@ def group_samples(
             modality,
             sum(math.isinf(value) for value in values),
             tuple(_estimate(values, percentile, policy) for percentile in PERCENTILES),
+            access,
         )
-        for (operation, temperature, modality, side), values in sorted(groups.items())
+        for (operation, temperature, modality, side, access), values in sorted(groups.items())
     ]
 
 
@@ -128,8 +112,10 @@ def judge_rules(samples: Sequence[Sample], policy: SlaPolicy) -> list[RuleResult
     """Return what became of every promise of the policy."""
     results = []
     for rule in policy.rules:
-        values = [sample.seconds for sample in samples if _fits(sample, rule)]
-        results.append(RuleResult(rule, _estimate(values, rule.percentile, policy)))
+        fitting = [sample for sample in samples if _fits(sample, rule)]
+        values = [sample.seconds for sample in fitting]
+        measured = _estimate(values, rule.percentile, policy)
+        results.append(RuleResult(rule, measured, likely_cause(fitting, rule.seconds)))
     return results
 
 
@@ -158,8 +144,8 @@ def record_breaches(ledger: Ledger, results: Sequence[RuleResult], benchmark_id:
                     reason=ReasonCode.SLA_BREACH,
                     phase=PHASE,
                     detail=result.told(),
-                    suggested_fix="Compare with the source in the report; look at the network, "
-                    "the storage tier and the busy-hour load.",
+                    suggested_fix=f"Likely cause: {result.cause.told()}. Compare stages and "
+                    "source in the retrieval report.",
                     subject=result.rule.name,
                 )
                 for result in broken
@@ -167,6 +153,28 @@ def record_breaches(ledger: Ledger, results: Sequence[RuleResult], benchmark_id:
             EventChain(f"benchmark:{benchmark_id}"),
         )
     return len(broken)
+
+
+def record_slower(ledger: Ledger, found: Sequence[Comparison], benchmark_id: str) -> int:
+    """Note a ``retrieval_slower`` exception for everything that became slower; returns how many."""
+    slower = [item for item in found if item.verdict == "slower"]
+    with ledger.write() as connection:
+        note_exceptions(
+            connection,
+            [
+                ExceptionNote(
+                    reason=ReasonCode.RETRIEVAL_SLOWER,
+                    phase=PHASE,
+                    detail=item.told(),
+                    suggested_fix="Compare the stages in this report and an earlier one; look for "
+                    "what changed in between.",
+                    subject=f"{item.side}-{item.operation}-{item.temperature}",
+                )
+                for item in slower
+            ],
+            EventChain(f"benchmark:{benchmark_id}"),
+        )
+    return len(slower)
 
 
 def seconds_text(seconds: float) -> str:
@@ -177,7 +185,9 @@ def seconds_text(seconds: float) -> str:
         return "failed"
     if seconds < 0.01:
         return f"{seconds * 1000:.1f} ms"
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.2f} s" if seconds < 600 else human_seconds(seconds)
 
 
 def _estimate(values: Sequence[float], percentile: float, policy: SlaPolicy) -> Estimate:
@@ -191,9 +201,20 @@ def _fits(sample: Sample, rule: SlaRule) -> bool:
         (rule.modality, sample.modality),
         (rule.storage_class, sample.storage_class),
         (rule.temperature, sample.temperature),
+        (rule.access, sample.access),
     )
     return (
         sample.side == rule.side
         and sample.operation == rule.operation
         and all(not asked or asked == found for asked, found in wanted)
+        and _is_of_age(sample.age_years, rule)
     )
+
+
+def _is_of_age(years: float | None, rule: SlaRule) -> bool:
+    if rule.min_age_years is None and rule.max_age_years is None:
+        return True
+    if years is None:
+        return False
+    youngest = 0.0 if rule.min_age_years is None else rule.min_age_years
+    return years >= youngest and (rule.max_age_years is None or years < rule.max_age_years)

@@ -13,10 +13,12 @@ from dicom_migration.policies.slas import BusyHour, SlaPolicy, SlaRule
 from dicom_migration.policies.slas import Sample as SampleSize
 from dicom_migration.retrieval.benchmark import run_benchmark
 from dicom_migration.retrieval.busy_hour import run_busy_hour
+from dicom_migration.retrieval.findings import find_out
 from dicom_migration.retrieval.measuring import Measurement
 from dicom_migration.retrieval.report import render_retrieval_report
-from dicom_migration.retrieval.results import judge_rules, load_samples, record_breaches
+from dicom_migration.retrieval.results import judge_rules, record_breaches
 from dicom_migration.retrieval.sample import plan_sample
+from dicom_migration.retrieval.samples import load_samples
 from tests.integration.verification.conftest import (  # noqa: F401
     all_real_instances,
     client,
@@ -105,8 +107,7 @@ def test_a_broken_promise_is_an_exception_once(verified):
 
 def test_the_report_is_self_contained_and_names_nobody(verified):
     run(verified)
-    samples = _samples(verified)
-    html = render_retrieval_report("B1", samples, judge_rules(samples, POLICY), POLICY, 4)
+    html = render_retrieval_report(find_out(verified.ledger, POLICY, "B1", 4), POLICY)
     assert html.count("<svg") >= 10
     assert "impossible" in html
     assert not re.search(r"(src|href)=", html)

@@ -7,8 +7,9 @@ import pytest
 
 from dicom_migration.policies.slas import BusyHour, SlaPolicy, SlaRule
 from dicom_migration.retrieval.busy_hour import arrivals
-from dicom_migration.retrieval.results import Sample, group_samples, judge_rules, rules_frame
+from dicom_migration.retrieval.results import group_samples, judge_rules, rules_frame
 from dicom_migration.retrieval.sample import age_group
+from dicom_migration.retrieval.samples import Sample
 from dicom_migration.retrieval.statistics import estimate, nearest_rank
 
 

@@ -57,6 +57,47 @@ retrieval_sample = Table(
     count("bytes"),
     count("instances"),
     text("error_reason"),
+    # s3-object, s3-range, C-GET ...; '': of before it was told
+    Column("access", String(16), nullable=False, server_default=""),
+    # the parts of `seconds`; None: not told apart, or did not occur
+    Column("queue_s", Float),
+    Column("connect_s", Float),
+    Column("first_byte_s", Float),
+    Column("transfer_s", Float),
+    Column("decode_s", Float),
+)
+
+# Objects in archive tiers that a benchmark had restored.
+
+retrieval_restore = Table(
+    "retrieval_restore",
+    metadata,
+    Column("benchmark_id", String(64), primary_key=True),
+    Column("object_key", String(255), primary_key=True),
+    uid("study_instance_uid"),
+    Column("storage_class", String(32), nullable=False),
+    count("bytes"),
+    Column("requested_at", UTC_TIME, nullable=False),
+    Column("ready_at", UTC_TIME),
+    Column("expires_at", UTC_TIME),
+)
+
+# What a network test measured, request by request.
+
+network_sample = Table(
+    "network_sample",
+    metadata,
+    Column("sample_id", ROW_ID, primary_key=True, autoincrement=True),
+    Column("test_id", String(64), nullable=False, index=True),
+    Column("started_at", UTC_TIME, nullable=False, index=True),
+    # what was asked: of the target connect, head, up or down; of the source itself, or to find
+    Column("kind", String(16), nullable=False),
+    # None: failed, for error_reason
+    Column("seconds", Float),
+    count("bytes"),
+    # how many transfer workers were at the source then; 0: at rest
+    Column("workers", Integer, nullable=False),
+    text("error_reason"),
 )
 
 quality_result = Table(
