@@ -13,10 +13,11 @@ from typing import Any
 from dicom_migration.ledger import Ledger
 from include.demo.airflow_api import AirflowApi
 from include.demo.airflow_process import AirflowProcess
+from include.demo.certificate_check import check, make_key
 from include.demo.endpoints import Endpoint, merged, open_source, open_target
 from include.demo.errors import DemoError
 from include.demo.progress import DAGS, Watch, wait_for_dags
-from include.demo.reports import download_reports
+from include.demo.reports import MANIFESTS, download_reports
 from include.demo.running import remember, stop_all
 from include.demo.settings_file import read_settings
 from include.demo.summary import as_table, is_complete, summarise
@@ -73,13 +74,23 @@ class Demonstration:
             (self.home / "summary.json").write_text(json.dumps(summary, indent=2))
         reports = download_reports(ledger, target, self.home / "reports")
         self._tell(summary, reports)
-        return 0 if is_complete(summary) else 1
+        return 0 if is_complete(summary) and self._certificates_hold() else 1
+
+    def _certificates_hold(self) -> bool:
+        """Check the newest certificate as somebody would who has nothing but files."""
+        folder = self.home / "reports"
+        issued = sorted(folder.glob("certificate-*.json"), key=lambda file: file.stat().st_mtime)
+        if not issued:
+            return True  # the target is not ours: its reports were left where they are
+        holds, command = check(issued[-1], folder / MANIFESTS, self.home / "keys")
+        self.say(f"  Checked by: {command}")
+        return holds
 
     def _clean(self) -> None:
         stopped = stop_all(self.home)
         if stopped:
             self.say(f"Stopped what an earlier demonstration had left running: {stopped}")
-        for name in ("source", "target", "airflow", "ledger", "reports"):
+        for name in ("source", "target", "airflow", "ledger", "reports", "keys"):
             shutil.rmtree(self.home / name, ignore_errors=True)
         for name in ("summary.json", "endpoints.json"):
             (self.home / name).unlink(missing_ok=True)
@@ -120,8 +131,9 @@ class Demonstration:
         file.touch(mode=0o600)
         file.write_text(json.dumps(content, indent=2))
 
-    @staticmethod
-    def _load_settings(api: AirflowApi, source: Endpoint, target: Endpoint, ledger: Path) -> None:
+    def _load_settings(
+        self, api: AirflowApi, source: Endpoint, target: Endpoint, ledger: Path
+    ) -> None:
         settings = read_settings(PROJECT / "airflow_settings.yaml")
         changes: dict[str, dict[str, Any]] = {
             "pacs_source": source.connection,
@@ -131,6 +143,12 @@ class Demonstration:
         for connection in settings.connections:
             name = connection["connection_id"]
             api.put_resource("connections", name, merged(connection, changes.get(name, {})))
+        signing = {
+            "connection_id": "certificate_signing",
+            "conn_type": "generic",
+            "extra": json.dumps({"key_file": str(make_key(self.home / "keys"))}),
+        }
+        api.put_resource("connections", "certificate_signing", signing)
         for pool in settings.pools:
             api.put_resource("pools", pool["name"], pool)
         for variable in settings.variables:

@@ -1,4 +1,7 @@
-"""Fetches the reports of a run from the bucket, so that a browser can open them."""
+"""Fetches the reports of a run from the bucket, so that a browser can open them.
+
+With a certificate come the manifests that it seals, so that it can be checked without the bucket.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ from pathlib import Path
 from sqlalchemy import select
 
 from dicom_migration.ledger import Ledger, schema
+from include.demo.certificate_check import manifest_keys
 from include.demo.endpoints import Endpoint
+
+MANIFESTS = "manifests"
 
 
 def download_reports(ledger: Ledger, target: Endpoint, folder: Path) -> list[str]:
@@ -30,13 +36,20 @@ def download_reports(ledger: Ledger, target: Endpoint, folder: Path) -> list[str
         aws_secret_access_key=facts["secret_key"],
         region_name="us-east-1",
     )
-    folder.mkdir(parents=True, exist_ok=True)
+
+    def save(key: str, into: Path) -> Path:
+        into.mkdir(parents=True, exist_ok=True)
+        stored = client.get_object(Bucket=facts["bucket"], Key=f"{facts['prefix']}/{key}")
+        file = into / Path(key).name
+        file.write_bytes(stored["Body"].read())
+        return file
+
     saved = []
     for key in keys:
-        file = folder / Path(key).name
-        file.write_bytes(
-            client.get_object(Bucket=facts["bucket"], Key=f"{facts['prefix']}/{key}")["Body"].read()
-        )
+        file = save(key, folder)
         if file.suffix == ".html":
             saved.append(str(file))
+        elif file.name.startswith("certificate-"):
+            for manifest in manifest_keys(file):
+                save(manifest, folder / MANIFESTS)
     return saved

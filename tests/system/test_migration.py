@@ -203,6 +203,25 @@ def test_it_ends_well_although_its_transfer_was_killed(run: Run) -> None:
     assert max(tries) >= 2
 
 
+def test_its_certificate_is_signed_and_holds_without_airflow_ledger_and_bucket(run: Run) -> None:
+    reports = run.home / "reports"
+    (file,) = reports.glob("certificate-*.json")
+    command = [
+        *(sys.executable, "-m", "dicom_migration.certificate", "verify", str(file)),
+        *("--manifests", str(reports / "manifests")),
+        *("--public-key", str(run.home / "keys" / "certificate.pub.pem")),
+    ]
+    environment = {"PATH": os.environ["PATH"]}  # no AIRFLOW_HOME, no credentials
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "UNSIGNED" not in said.stdout
+    changed = file.read_text().replace('"verified"', '"verifies"', 1)
+    other = run.home / "changed.json"
+    other.write_text(changed)
+    command[command.index(str(file))] = str(other)
+    assert subprocess.run(command, env=environment, check=False).returncode == 1
+
+
 def test_every_study_of_the_source_is_accounted_for(run: Run) -> None:
     studies = run.summary["studies"]
     assert studies["unfinished"] == 0
