@@ -95,10 +95,11 @@ def _of_the_sizes(archive: ArchiveFigures) -> list[Risk]:
     assumed, sampled = by_basis.get("assumed"), by_basis.get("sampled")
     if assumed is not None and archive.total.bytes:
         share = 100 * assumed.bytes / archive.total.bytes
+        told = f"{share:.0f} %" if share >= 1 else "Less than 1 %"
         found.append(
             Risk(
                 "medium",
-                f"{share:.0f} % of the volume is assumed",
+                f"{told} of the volume is assumed",
                 "The source does not tell sizes: they are the number of instances times what an "
                 "instance of the modality usually takes. Volume, cost and time depend on it.",
             )
