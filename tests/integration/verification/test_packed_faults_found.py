@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from sqlalchemy import select, update
 
+from dicom_migration.cloud.timed_read import PortReader
 from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.ledger import schema
 from dicom_migration.manifest import encode_manifest, manifest_key
@@ -275,7 +276,7 @@ def test_retrieval_takes_one_range_for_an_image_and_one_get_a_series(wave, monke
     class Inline:
         map = staticmethod(map)
 
-    stopwatch = Stopwatch(wave.store, wave.archive, Inline())
+    stopwatch = Stopwatch(PortReader(wave.store), wave.archive, Inline())
     target = Target(study, tuple(rows))
     first = stopwatch.measure(target, "cloud", "first_image", "cold")
     assert (first.bytes, first.instances) == (rows[0].object_bytes, 1)
