@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.manifest import ManifestRow
 from dicom_migration.verification.part10 import StoredInstance, read_stored_instance
+from dicom_migration.verification.streamed_instance import read_streamed_instance
 
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
 _ZIP64 = struct.Struct("<HHQQ")
@@ -69,7 +70,8 @@ def read_packed(
             start = stream.position
             header = stream.kept((row.offset or 0) - start, _MAX_HEADER)
             stream.begin_crc32()
-            stored = read_stored_instance(stream.take(row.object_bytes), spool_bytes)
+            read = read_streamed_instance if row.as_received else read_stored_instance
+            stored = read(stream.take(row.object_bytes), spool_bytes)
             reading.instances.append(stored)
             name, problem = _check_header(header, row, stream.crc32)
             reading.note(problem)

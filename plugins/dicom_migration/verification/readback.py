@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 
 from dicom_migration.cloud import CloudStore, StoredObject
@@ -15,10 +15,13 @@ from dicom_migration.verification.comparison import about
 from dicom_migration.verification.findings import Finding, Remedy
 from dicom_migration.verification.packed import PackedReading, read_packed
 from dicom_migration.verification.part10 import StoredInstance, read_stored_instance
+from dicom_migration.verification.streamed_instance import read_streamed_instance
 
 #: Storage classes whose objects cannot be read before a restore of hours (RestoreObject).
 ARCHIVED_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _CHUNK = 1 << 20
+_BATCH_BYTES = 1 << 20
+_BATCH_OBJECTS = 8
 
 
 @dataclass(slots=True)
@@ -32,6 +35,12 @@ class ReadBackResult:
     objects_attested: int = 0
     bytes_read: int = 0
     findings: list[Finding] = field(default_factory=list)
+
+    def method(self, policy: ReadBack) -> str:
+        """Name what was done, not what was asked for: archived objects cannot be read."""
+        if self.objects_attested and policy.mode != "metadata":
+            return f"{policy.label}+checksum" if self.objects_read else "checksum"
+        return policy.label
 
     def add(self, other: ReadBackResult) -> None:
         """Count what another part of the study came to."""
@@ -48,31 +57,68 @@ def read_back(
     policy: VerificationPolicy,
     pool: Executor,
 ) -> ReadBackResult:
-    """Read the objects of `rows` by policy, several at a time, and compare each with its rows.
+    """Read the objects of `rows` by policy and return what came of it; see :func:`sum_up`."""
+    return sum_up(begin_read_back(store, rows, objects, policy, pool))
+
+
+def begin_read_back(
+    store: CloudStore,
+    rows: Sequence[ManifestRow],
+    objects: Mapping[str, StoredObject],
+    policy: VerificationPolicy,
+    pool: Executor,
+) -> list[Future[ReadBackResult]]:
+    """Let the pool read the objects of `rows` by policy and compare each with its rows.
+
+    A future raises ``TransientError`` when the store did not deliver; nothing is concluded from
+    that.
+    """
+
+    def check(batch: Sequence[Sequence[ManifestRow]]) -> ReadBackResult:
+        result = ReadBackResult()
+        for members in batch:
+            result.add(_check_object(store, members, objects, policy))
+        return result
+
+    chosen = _by_object(_chosen(rows, policy.read_back))
+    return [pool.submit(check, batch) for batch in _batches(chosen)]
+
+
+def sum_up(reading: Sequence[Future[ReadBackResult]]) -> ReadBackResult:
+    """Wait for everything that was begun and return it as one.
 
     Raises
     ------
     TransientError
-        The store did not deliver; nothing is concluded from that.
+        The store did not deliver; what was not begun yet is not read.
     """
-
-    def check(members: Sequence[ManifestRow]) -> ReadBackResult:
-        archived = objects[members[0].object_key].storage_class in ARCHIVED_CLASSES
-        if archived or policy.read_back.mode == "metadata":
-            return attest(store, members)
-        try:
-            if members[0].packed and policy.read_back.mode == "all":
-                return _read_packed(store, members, policy.spool_mib * MIB)
-            return _read_each(store, members, policy.spool_mib * MIB)
-        except PermanentError as error:
-            if error.reason is not ReasonCode.OBJECT_ARCHIVED:  # by a tier that the listing hides
-                raise
-            return attest(store, members)
-
     result = ReadBackResult()
-    for part in pool.map(check, _by_object(_chosen(rows, policy.read_back))):
-        result.add(part)
+    try:
+        for future in reading:
+            result.add(future.result())
+    finally:
+        for future in reading:
+            future.cancel()
     return result
+
+
+def _check_object(
+    store: CloudStore,
+    members: Sequence[ManifestRow],
+    objects: Mapping[str, StoredObject],
+    policy: VerificationPolicy,
+) -> ReadBackResult:
+    archived = objects[members[0].object_key].storage_class in ARCHIVED_CLASSES
+    if archived or policy.read_back.mode == "metadata":
+        return attest(store, members)
+    try:
+        if members[0].packed and policy.read_back.mode == "all":
+            return _read_packed(store, members, policy.spool_mib * MIB)
+        return _read_each(store, members, policy.spool_mib * MIB)
+    except PermanentError as error:
+        if error.reason is not ReasonCode.OBJECT_ARCHIVED:  # by a tier that the listing hides
+            raise
+        return attest(store, members)
 
 
 def _read_each(store: CloudStore, rows: Sequence[ManifestRow], spool_bytes: int) -> ReadBackResult:
@@ -80,7 +126,8 @@ def _read_each(store: CloudStore, rows: Sequence[ManifestRow], spool_bytes: int)
     for row in rows:
         result.objects_read += 1
         try:
-            stored = read_stored_instance(_chunks(store, row), spool_bytes)
+            read = read_streamed_instance if row.as_received else read_stored_instance
+            stored = read(_chunks(store, row), spool_bytes)
         except PermanentError as error:
             if error.reason not in (ReasonCode.OBJECT_MISSING, ReasonCode.OBJECT_CORRUPT):
                 raise
@@ -148,11 +195,12 @@ def compare_instance(row: ManifestRow, stored: StoredInstance) -> list[Finding]:
         return [about(row, ReasonCode.OBJECT_CORRUPT, _how_corrupt(row, stored))]
     if stored.problem:
         return [about(row, ReasonCode.OBJECT_CORRUPT, f"As transferred, {stored.problem}.")]
-    if _as_received(row) and stored.dataset_sha256 != row.dataset_sha256:
+    received = row.as_received
+    if received and stored.dataset_sha256 != row.dataset_sha256:
         return [about(row, ReasonCode.OBJECT_CORRUPT, "The dataset is not the one received.")]
     if stored.parsed and stored.transfer_syntax_uid != row.object_transfer_syntax_uid:
         return [about(row, ReasonCode.OBJECT_CORRUPT, "It is in another transfer syntax.")]
-    if stored.parsed and not _same_pixels(row, stored):
+    if stored.parsed and not received and not _same_pixels(row, stored):
         return [about(row, ReasonCode.OBJECT_CORRUPT, "Pixel Data is not what was stored.")]
     return _identity(row, stored)
 
@@ -196,10 +244,6 @@ def _how_corrupt(row: ManifestRow, stored: StoredInstance) -> str:
     return "The bytes changed: SHA-256 differs from the manifest's."
 
 
-def _as_received(row: ManifestRow) -> bool:
-    return not (row.corrections or row.stored_transfer_syntax_uid)
-
-
 def _same_pixels(row: ManifestRow, stored: StoredInstance) -> bool:
     return not row.pixel_sha256 or row.pixel_sha256 == stored.pixel_sha256
 
@@ -234,6 +278,20 @@ def _by_object(rows: Sequence[ManifestRow]) -> list[list[ManifestRow]]:
     for row in rows:
         grouped.setdefault(row.object_key, []).append(row)
     return list(grouped.values())
+
+
+def _batches(objects: Sequence[list[ManifestRow]]) -> Iterator[list[list[ManifestRow]]]:
+    """Deal objects out to tasks of the pool: small ones together, a task has its price too."""
+    batch: list[list[ManifestRow]] = []
+    size = 0
+    for members in objects:
+        batch.append(members)
+        size += sum(row.object_bytes for row in members)
+        if size >= _BATCH_BYTES or len(batch) == _BATCH_OBJECTS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _chunks(store: CloudStore, row: ManifestRow) -> Iterator[bytes]:

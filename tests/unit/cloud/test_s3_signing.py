@@ -9,7 +9,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from dicom_migration.cloud.s3_signing import AccessKey, PutSigner
+from dicom_migration.cloud.s3_signing import AccessKey, RequestSigner
 
 NOW = datetime(2026, 3, 1, 9, 30, 5, tzinfo=UTC)
 BODY_SHA256 = "ab" * 32
@@ -35,7 +35,7 @@ def botocores(path: str, credentials: Credentials, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("path", ["/studies/1.2/3.dcm", "/pre%20fix/%C3%A4/1.dcm"])
 def test_a_signature_is_botocores(path: str, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
     credentials = Credentials("AKIDEXAMPLE", "a secret", token or None)
-    signer = PutSigner("eu-central-1", "bucket.example.org")
+    signer = RequestSigner("eu-central-1", "bucket.example.org")
     ours = signer.headers(
         path, BODY_SHA256, EXTRA, AccessKey("AKIDEXAMPLE", "a secret", token), NOW
     )
@@ -43,7 +43,7 @@ def test_a_signature_is_botocores(path: str, token: str, monkeypatch: pytest.Mon
 
 
 def test_new_credentials_and_a_new_day_make_a_new_key() -> None:
-    signer = PutSigner("eu-central-1", "bucket.example.org")
+    signer = RequestSigner("eu-central-1", "bucket.example.org")
 
     def authorization(secret: str, now: datetime) -> str:
         key = AccessKey("AKIDEXAMPLE", secret)
