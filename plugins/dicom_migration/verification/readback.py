@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 
@@ -77,11 +78,12 @@ def begin_read_back(
     def check(batch: Sequence[Sequence[ManifestRow]]) -> ReadBackResult:
         result = ReadBackResult()
         for members in batch:
-            result.add(_check_object(store, members, objects, policy))
+            result.add(_check_object(store, members, objects, looked_into, policy))
         return result
 
-    chosen = _by_object(_chosen(rows, policy.read_back))
-    return [pool.submit(check, batch) for batch in _batches(chosen)]
+    chosen = _chosen(rows, policy.read_back)
+    looked_into = _looked_into(chosen, policy.read_back)
+    return [pool.submit(check, batch) for batch in _batches(_by_object(chosen))]
 
 
 def sum_up(reading: Sequence[Future[ReadBackResult]]) -> ReadBackResult:
@@ -106,6 +108,7 @@ def _check_object(
     store: CloudStore,
     members: Sequence[ManifestRow],
     objects: Mapping[str, StoredObject],
+    looked_into: Container[str],
     policy: VerificationPolicy,
 ) -> ReadBackResult:
     archived = objects[members[0].object_key].storage_class in ARCHIVED_CLASSES
@@ -113,21 +116,26 @@ def _check_object(
         return attest(store, members)
     try:
         if members[0].packed and policy.read_back.mode == "all":
-            return _read_packed(store, members, policy.spool_mib * MIB)
-        return _read_each(store, members, policy.spool_mib * MIB)
+            return _read_packed(store, members, looked_into, policy.spool_mib * MIB)
+        return _read_each(store, members, looked_into, policy.spool_mib * MIB)
     except PermanentError as error:
         if error.reason is not ReasonCode.OBJECT_ARCHIVED:  # by a tier that the listing hides
             raise
         return attest(store, members)
 
 
-def _read_each(store: CloudStore, rows: Sequence[ManifestRow], spool_bytes: int) -> ReadBackResult:
+def _read_each(
+    store: CloudStore,
+    rows: Sequence[ManifestRow],
+    looked_into: Container[str],
+    spool_bytes: int,
+) -> ReadBackResult:
     result = ReadBackResult()
     for row in rows:
         result.objects_read += 1
         try:
-            read = read_streamed_instance if row.as_received else read_stored_instance
-            stored = read(_chunks(store, row), spool_bytes)
+            closely = row.sop_instance_uid in looked_into
+            stored = _read_object(_chunks(store, row), row, spool_bytes, closely)
         except PermanentError as error:
             if error.reason not in (ReasonCode.OBJECT_MISSING, ReasonCode.OBJECT_CORRUPT):
                 raise
@@ -140,26 +148,47 @@ def _read_each(store: CloudStore, rows: Sequence[ManifestRow], spool_bytes: int)
     return result
 
 
+def _read_object(
+    chunks: Iterator[bytes], row: ManifestRow, spool_bytes: int, closely: bool
+) -> StoredInstance:
+    if closely and not row.as_received:
+        return read_stored_instance(chunks, spool_bytes)
+    return read_streamed_instance(chunks, spool_bytes, whole=True, dataset=closely)
+
+
 def _read_packed(
-    store: CloudStore, rows: Sequence[ManifestRow], spool_bytes: int
+    store: CloudStore,
+    rows: Sequence[ManifestRow],
+    looked_into: Container[str],
+    spool_bytes: int,
 ) -> ReadBackResult:
-    """Read a whole packed object once: every instance's hash, and nothing between and behind."""
+    """Read a whole packed object once: its hash, the headers of all instances, and what is between.
+
+    When anything is wrong it is read again, every instance hashed, so that each is named.
+    """
     ordered = sorted(rows, key=lambda row: row.offset or 0)
-    reading = read_packed(store.stream(rows[0].object_key, _CHUNK), ordered, spool_bytes)
+    key = ordered[0].object_key
+    reading = read_packed(store.stream(key, _CHUNK), ordered, spool_bytes, looked_into)
+    bytes_read = reading.size
+    findings = _compare_packed(ordered, reading)
+    if findings:
+        reading = read_packed(store.stream(key, _CHUNK), ordered, spool_bytes)
+        bytes_read += reading.size
+        findings = _compare_packed(ordered, reading)
+    return ReadBackResult(objects_read=len(rows), bytes_read=bytes_read, findings=findings)
+
+
+def _compare_packed(rows: Sequence[ManifestRow], reading: PackedReading) -> list[Finding]:
     findings = [
         finding
-        for row, stored in zip(ordered, reading.instances, strict=False)
+        for row, stored in zip(rows, reading.instances, strict=False)
         for finding in compare_instance(row, stored)
     ]
     findings += [
         about(row, ReasonCode.OBJECT_CORRUPT, "The object cannot be read as far as the instance.")
-        for row in ordered[len(reading.instances) :]
+        for row in rows[len(reading.instances) :]
     ]
-    return ReadBackResult(
-        objects_read=len(rows),
-        bytes_read=reading.size,
-        findings=findings or compare_container(ordered, reading),
-    )
+    return findings or compare_container(rows, reading)
 
 
 def compare_container(rows: Sequence[ManifestRow], reading: PackedReading) -> list[Finding]:
@@ -190,19 +219,28 @@ def compare_container(rows: Sequence[ManifestRow], reading: PackedReading) -> li
 
 
 def compare_instance(row: ManifestRow, stored: StoredInstance) -> list[Finding]:
-    """Return what is wrong with an object that was read in full."""
-    if stored.object_sha256 != row.object_sha256:
+    """Return what is wrong with an object that was read; a hash that is "" was not taken."""
+    if stored.object_sha256 and stored.object_sha256 != row.object_sha256:
         return [about(row, ReasonCode.OBJECT_CORRUPT, _how_corrupt(row, stored))]
-    if stored.problem:
-        return [about(row, ReasonCode.OBJECT_CORRUPT, f"As transferred, {stored.problem}.")]
-    received = row.as_received
-    if received and stored.dataset_sha256 != row.dataset_sha256:
-        return [about(row, ReasonCode.OBJECT_CORRUPT, "The dataset is not the one received.")]
-    if stored.parsed and stored.transfer_syntax_uid != row.object_transfer_syntax_uid:
-        return [about(row, ReasonCode.OBJECT_CORRUPT, "It is in another transfer syntax.")]
-    if stored.parsed and not received and not _same_pixels(row, stored):
-        return [about(row, ReasonCode.OBJECT_CORRUPT, "Pixel Data is not what was stored.")]
+    problem = _problem(row, stored)
+    if problem:
+        return [about(row, ReasonCode.OBJECT_CORRUPT, problem)]
     return _identity(row, stored)
+
+
+def _problem(row: ManifestRow, stored: StoredInstance) -> str:
+    """Return why the object is not the instance that its row describes, although its bytes are."""
+    if stored.problem:
+        return f"As transferred, {stored.problem}."
+    if row.as_received and stored.dataset_sha256 not in ("", row.dataset_sha256):
+        return "The dataset is not the one received."
+    if not stored.parsed:
+        return ""
+    if stored.transfer_syntax_uid != row.object_transfer_syntax_uid:
+        return "It is in another transfer syntax."
+    if stored.pixel_sha256 and row.pixel_sha256 not in ("", stored.pixel_sha256):
+        return "Pixel Data is not what was stored."
+    return ""
 
 
 def attest(store: CloudStore, rows: Sequence[ManifestRow]) -> ReadBackResult:
@@ -244,10 +282,6 @@ def _how_corrupt(row: ManifestRow, stored: StoredInstance) -> str:
     return "The bytes changed: SHA-256 differs from the manifest's."
 
 
-def _same_pixels(row: ManifestRow, stored: StoredInstance) -> bool:
-    return not row.pixel_sha256 or row.pixel_sha256 == stored.pixel_sha256
-
-
 def _identity(row: ManifestRow, stored: StoredInstance) -> list[Finding]:
     if not stored.parsed:
         return []  # the bytes are those received; that they cannot be parsed is the source's doing
@@ -271,6 +305,16 @@ def _chosen(rows: Sequence[ManifestRow], read: ReadBack) -> Sequence[ManifestRow
     size = max(1, round(read.fraction * len(rows)))
     generator = random.Random(f"{read.seed}:{rows[0].study_instance_uid}")
     return generator.sample(list(rows), size)
+
+
+def _looked_into(rows: Sequence[ManifestRow], read: ReadBack) -> frozenset[str]:
+    """Choose the instances of a study that are taken apart, too: at least one."""
+    if not rows:
+        return frozenset()
+    size = math.ceil(read.look_into * len(rows))
+    generator = random.Random(f"{read.seed}:look-into:{rows[0].study_instance_uid}")
+    chosen = rows if size == len(rows) else generator.sample(list(rows), size)
+    return frozenset(row.sop_instance_uid for row in chosen)
 
 
 def _by_object(rows: Sequence[ManifestRow]) -> list[list[ManifestRow]]:

@@ -1,8 +1,8 @@
 """What a stored object says of itself, hashed as it passes and never held or read twice.
 
-For an instance that is stored as it was received: the hash of its dataset proves every byte of
-it, so that nothing has to be looked for in the middle, and only the header's first bytes are kept.
-:mod:`dicom_migration.verification.part10` reads the others.
+Its hash proves every byte of it, so that nothing has to be looked for in the middle, and only the
+header's first bytes are kept. Where the pixels are wanted too,
+:mod:`dicom_migration.verification.part10` reads it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from dicom_migration.verification.header_identity import Identity, identity_of
 from dicom_migration.verification.part10 import (
+    PREFIX_BYTES,
     StoredInstance,
     dataset_start,
     problem_of,
@@ -21,29 +22,35 @@ from dicom_migration.verification.part10 import (
 
 #: Enough of an object to find its identity in, nearly always.
 _HEAD_BYTES = 1 << 16
+_UNSAID = Identity("", "", "", "")
 
 
 def read_streamed_instance(
-    chunks: Iterable[bytes | memoryview], spool_bytes: int
+    chunks: Iterable[bytes | memoryview], spool_bytes: int, *, whole: bool, dataset: bool
 ) -> StoredInstance:
-    """Hash one object and its dataset, and read who it says it is.
+    """Hash one object, and read who it says it is.
 
     A header that is not plain is kept for pydicom, at most `spool_bytes` of the object; what
     pydicom cannot find in them stays unsaid.
+
+    Parameters
+    ----------
+    whole, dataset
+        Whether to hash the object and its dataset; a hash that is not asked for is "".
     """
-    passing = _Passing(spool_bytes)
+    passing = _Passing(spool_bytes, whole=whole, dataset=dataset)
     for chunk in chunks:
         passing.take(chunk)
     return passing.end()
 
 
 class _Passing:
-    """One object on its way: two digests, and its first bytes as long as they are needed."""
+    """One object on its way: its digests, and its first bytes as long as they are needed."""
 
-    def __init__(self, spool_bytes: int) -> None:
+    def __init__(self, spool_bytes: int, *, whole: bool, dataset: bool) -> None:
         self._spool_bytes = spool_bytes
-        self._object = hashlib.sha256()
-        self._dataset = hashlib.sha256()
+        self._whole = hashlib.sha256() if whole else None
+        self._dataset = hashlib.sha256() if dataset else None
         self._size = 0
         self._kept: list[bytes | memoryview] = []
         self._kept_bytes = 0
@@ -52,11 +59,12 @@ class _Passing:
         self._begun = False
 
     def take(self, chunk: bytes | memoryview) -> None:
-        self._object.update(chunk)
+        if self._whole:
+            self._whole.update(chunk)
         self._size += len(chunk)
-        if self._begun:
+        if self._begun and self._dataset:
             self._dataset.update(chunk)
-        if self._identity is None and self._kept_bytes < self._spool_bytes:
+        if self._identity is None and (not self._begun or self._kept_bytes < self._spool_bytes):
             self._kept.append(chunk)
             self._kept_bytes += len(chunk)
         if not self._begun and self._size >= _HEAD_BYTES:
@@ -65,15 +73,15 @@ class _Passing:
     def end(self) -> StoredInstance:
         if not self._begun:
             self._begin()
-        found = StoredInstance(self._size, self._object.hexdigest())
+        object_sha256 = self._whole.hexdigest() if self._whole else ""
         problem = problem_of(self._start, self._size)
         if problem or not self._start:
-            return StoredInstance(found.size, found.object_sha256, problem)
-        said = self._identity or Identity("", "", "", "")
+            return StoredInstance(self._size, object_sha256, problem)
+        said = self._identity or _UNSAID
         found = StoredInstance(
-            found.size,
-            found.object_sha256,
-            dataset_sha256=self._dataset.hexdigest(),
+            self._size,
+            object_sha256,
+            dataset_sha256=self._dataset.hexdigest() if self._dataset else "",
             transfer_syntax_uid=said.transfer_syntax_uid,
             sop_instance_uid=said.sop_instance_uid,
             series_instance_uid=said.series_instance_uid,
@@ -86,10 +94,12 @@ class _Passing:
     def _begin(self) -> None:
         """Find where the dataset begins, unless that is beyond what has come."""
         head = self._kept[0] if len(self._kept) == 1 else b"".join(self._kept)
-        self._start = dataset_start(head)
+        self._start = dataset_start(head[:PREFIX_BYTES])
         if not self._start or self._start > len(head):
+            self._kept = [head]
             return
         self._begun = True
-        self._dataset.update(memoryview(head)[self._start :])
+        if self._dataset:
+            self._dataset.update(memoryview(head)[self._start :])
         self._identity = identity_of(head, self._start)
         self._kept = [] if self._identity else [head]
