@@ -78,9 +78,13 @@ def _values(
 ) -> tuple[dict[int, bytes], int]:
     """Return the values of `wanted` and the last tag seen, which is not before the last of them."""
     found: dict[int, bytes] = {}
-    stop, last = max(wanted), 0
+    stop, last, unpack = max(wanted), 0, _SHORT.unpack_from
     while offset < end and last < stop:
-        tag, length, value = _element(data, offset, implicit=implicit)
+        group, element, vr, length = unpack(data, offset)
+        if vr in _SHORT_VRS and not implicit:  # nearly all elements: no call for each
+            tag, value = group << 16 | element, offset + 8
+        else:
+            tag, length, value = _element(data, offset, implicit=implicit)
         if tag <= last:
             raise _Odd
         last = tag
