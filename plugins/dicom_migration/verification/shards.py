@@ -31,6 +31,7 @@ from dicom_migration.verification.findings import (
     StudyVerdict,
     exception_notes,
 )
+from dicom_migration.verification.ledger_claims import check_claims
 from dicom_migration.verification.refusals import Refusals
 from dicom_migration.verification.studies_ahead import verdicts_of
 
@@ -87,10 +88,11 @@ def verify_shard(
         Some studies got no answer; all others are recorded, and a retry resumes with the rest.
     PermanentError
         Source or store refuse us altogether, or refuse several studies in a row the same way:
-        none of these moved.
+        none of these moved. Or the ledger's rows are not what its events say.
     """
     with ledger.read() as connection:
         claims = claims_of(connection, shard)
+        check_claims(connection, claims)
     summary = ShardSummary(shard.wave_id, shard.number)
     chain = EventChain(shard.chain)
     unanswered: dict[str, TransientError] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 
 import pytest
@@ -40,6 +41,22 @@ def test_a_signature_is_botocores(path: str, token: str, monkeypatch: pytest.Mon
         path, BODY_SHA256, EXTRA, AccessKey("AKIDEXAMPLE", "a secret", token), NOW
     )
     assert ours["authorization"] == botocores(path, credentials, monkeypatch)
+
+
+def test_a_signature_of_a_read_is_botocores(monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = hashlib.sha256(b"").hexdigest()
+    url = "https://bucket.example.org/studies/1.2.zip"
+    request = AWSRequest("GET", url, headers={"range": "bytes=5-9"})
+    request.headers["X-Amz-Content-SHA256"] = empty
+    request.context["client_config"] = None
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: NOW.replace(tzinfo=None))
+    S3SigV4Auth(Credentials("AKIDEXAMPLE", "a secret"), "s3", "eu-central-1").add_auth(request)
+    signer = RequestSigner("eu-central-1", "bucket.example.org")
+    access = AccessKey("AKIDEXAMPLE", "a secret")
+    ours = signer.headers(
+        "/studies/1.2.zip", empty, {"range": "bytes=5-9"}, access, NOW, method="GET"
+    )
+    assert ours["authorization"] == request.headers["Authorization"]
 
 
 def test_new_credentials_and_a_new_day_make_a_new_key() -> None:
