@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 
+import data_store
 import pytest
 from sqlalchemy import select, update
 
@@ -18,7 +20,7 @@ from tests.integration.verification.test_faults_found import (
     state_of,
     verify,
 )
-from tests.integration.verification.written_wave import WAVE, put, write_wave
+from tests.integration.verification.written_wave import WAVE, put, read_instance, write_wave
 
 _CHAIN = EventChain(f"wave:{WAVE}/transfer-0")
 
@@ -170,3 +172,15 @@ def test_what_the_transfer_claims_of_the_inside_is_proved_by_a_share_of_each_stu
     edit(wave, uid, manifest_key=key, manifest_sha256=digest)
     verify(wave)
     assert (uid, ReasonCode.OBJECT_CORRUPT) in open_reasons(ledger)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_no_file_of_pydicom_data_is_accused(store, ledger, packed):
+    folder = Path(data_store.__file__).parent / "data"
+    read = (read_instance(path) for path in sorted(folder.iterdir()) if path.is_file())
+    found = {i.record.sop_instance_uid: i for i in read if i is not None}
+    assert len(found) > 30
+    wave = write_wave(store, ledger, list(found.values()), packed=packed)
+    policy = VerificationPolicy(read_back=ReadBack(look_into=1))
+    assert verify(wave, policy).outcomes == {"verified": len(wave.studies)}
+    assert open_reasons(ledger) == []
