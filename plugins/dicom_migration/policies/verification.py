@@ -18,7 +18,7 @@ class ReadBack(Policy):
     ``metadata`` none: the store's own checksum is compared instead, which proves less.
 
     Of what is read the object's SHA-256 and the identity in its header are compared for every
-    instance; of a share of each study, `look_into`, also what the transfer claims of the inside:
+    instance; of a seeded share of them, `look_into`, also what the transfer claims of the inside:
     the hash of the dataset received, or of the pixels stored, and of the range in a packed object.
     """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -308,13 +307,11 @@ def _chosen(rows: Sequence[ManifestRow], read: ReadBack) -> Sequence[ManifestRow
 
 
 def _looked_into(rows: Sequence[ManifestRow], read: ReadBack) -> frozenset[str]:
-    """Choose the instances of a study that are taken apart, too: at least one."""
+    """Choose the instances that are taken apart, too: each by its own seeded chance."""
     if not rows:
         return frozenset()
-    size = math.ceil(read.look_into * len(rows))
     generator = random.Random(f"{read.seed}:look-into:{rows[0].study_instance_uid}")
-    chosen = rows if size == len(rows) else generator.sample(list(rows), size)
-    return frozenset(row.sop_instance_uid for row in chosen)
+    return frozenset(r.sop_instance_uid for r in rows if generator.random() < read.look_into)
 
 
 def _by_object(rows: Sequence[ManifestRow]) -> list[list[ManifestRow]]:

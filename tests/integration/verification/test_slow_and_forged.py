@@ -159,7 +159,7 @@ def test_the_method_on_record_is_what_was_done(
     assert methods(ledger) == {method}
 
 
-def test_what_the_transfer_claims_of_the_inside_is_proved_by_a_share_of_each_study(
+def test_what_the_transfer_claims_of_the_inside_is_proved_where_it_is_looked_into(
     store, ledger, all_real_instances
 ):
     wave = write_wave(store, ledger, all_real_instances)
@@ -170,7 +170,7 @@ def test_what_the_transfer_claims_of_the_inside_is_proved_by_a_share_of_each_stu
     key = manifest_key(uid, digest)
     put(store, key, data)
     edit(wave, uid, manifest_key=key, manifest_sha256=digest)
-    verify(wave)
+    verify(wave, VerificationPolicy(read_back=ReadBack(look_into=1)))
     assert (uid, ReasonCode.OBJECT_CORRUPT) in open_reasons(ledger)
 
 
