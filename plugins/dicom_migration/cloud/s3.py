@@ -17,12 +17,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from dicom_migration.cloud.protocol import PutResult, StoredObject
 from dicom_migration.cloud.s3_access import S3Access
-from dicom_migration.cloud.s3_answers import byte_range, described
-from dicom_migration.cloud.s3_direct import DirectPut, transport_of
+from dicom_migration.cloud.s3_answers import byte_range, described, leave_times_unread
+from dicom_migration.cloud.s3_direct import DirectPut
+from dicom_migration.cloud.s3_direct_get import DirectGet
 from dicom_migration.cloud.s3_errors import S3Address, http_status, translate, translated
 from dicom_migration.cloud.s3_facts import bucket_facts
 from dicom_migration.cloud.s3_keys import KeyRoot, checked_listing_prefix
 from dicom_migration.cloud.s3_settings import S3Client, S3Settings
+from dicom_migration.cloud.s3_transport import transport_of
 from dicom_migration.cloud.s3_upload import (
     Upload,
     is_sha256,
@@ -62,8 +64,10 @@ class S3Store:
         self._root = KeyRoot(prefix)
         self._settings = settings or S3Settings()
         send_small_bodies_at_once(client, self._settings.ask_first_bytes)
+        leave_times_unread(client)
         transport = transport_of(client, bucket)
         self._direct = DirectPut(client, transport, self._settings) if transport else None
+        self._reader = DirectGet(client, transport, self._settings) if transport else None
         self.name = f"s3://{bucket}/{self._root.prefix}".rstrip("/")
 
     @property
@@ -211,16 +215,21 @@ class S3Store:
         if length == 0:
             return b""
         address = self._address(key)
+        wanted = byte_range(start, length)
         with translated("GetObject", address):
-            response = self._client.get_object(
-                Bucket=self._bucket, Key=address.key, **byte_range(start, length)
-            )
+            if self._reader is not None and start is not None and length is not None:
+                pieces = self._reader.get(address.key, length, start, start + length - 1)
+                if pieces is not None:
+                    return b"".join(pieces)
+            response = self._client.get_object(Bucket=self._bucket, Key=address.key, **wanted)
             with closing(response["Body"]) as body:
                 data: bytes = body.read()
         return data
 
     def stream(self, key: str, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
         """Yield the object's bytes in pieces of at most `chunk_bytes` (GetObject).
+
+        The store's checksum is not asked for: compare what was read with a hash that you know.
 
         Raises
         ------
@@ -231,6 +240,10 @@ class S3Store:
         """
         address = self._address(key)
         with translated("GetObject", address):
+            pieces = self._reader.get(address.key, chunk_bytes) if self._reader else None
+            if pieces is not None:
+                yield from pieces
+                return
             response = self._client.get_object(Bucket=self._bucket, Key=address.key)
             with closing(response["Body"]) as body:
                 while chunk := body.read(chunk_bytes):
@@ -244,6 +257,8 @@ class S3Store:
         """Release connections; safe to call twice."""
         if self._direct is not None:
             self._direct.close()
+        if self._reader is not None:
+            self._reader.close()
         self._client.close()
 
     def __enter__(self) -> Self:

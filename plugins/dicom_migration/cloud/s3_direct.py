@@ -13,31 +13,24 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import select
 import socket
-import ssl
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPMessage
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
-from urllib.parse import quote, urlsplit
+from typing import BinaryIO, NamedTuple
+from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import create_parser
-from botocore.utils import get_environ_proxies
 
 from dicom_migration.cloud.protocol import StoredObject
 from dicom_migration.cloud.s3_errors import error_code, refuse_other_checksum
 from dicom_migration.cloud.s3_settings import MIB, S3Client, S3Settings
-from dicom_migration.cloud.s3_signing import AccessKey, PutSigner
+from dicom_migration.cloud.s3_signing import AccessKey, RequestSigner
+from dicom_migration.cloud.s3_transport import Transport, credentials_of, is_readable
 from dicom_migration.cloud.s3_upload import SHA256_METADATA, Upload, base64_of_hex
 
-if TYPE_CHECKING:
-    from botocore.awsrequest import AWSPreparedRequest
-
-_PROBE_KEY = "key"
 _CHECKSUM_HEADER = "x-amz-checksum-sha256"
 _WORTH_ANOTHER_TRY = (408, 429)
 # The latter: of another region than the connection names; boto3 finds the right one.
@@ -46,25 +39,12 @@ _CODES_WORTH_ANOTHER_TRY = (
     "RequestTimeTooSkewed",
     "AuthorizationHeaderMalformed",
 )
-_SIGNED_WITH = "AWS4-HMAC-SHA256"
 
 
 class _Answer(NamedTuple):
     status: int
     headers: HTTPMessage
     body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Transport:
-    """Where and how the endpoint is reached; `path_prefix` precedes every key."""
-
-    host: str
-    port: int
-    host_header: str
-    path_prefix: str
-    region: str
-    tls: ssl.SSLContext | None
 
 
 class DirectPut:
@@ -75,16 +55,16 @@ class DirectPut:
     client
         The boto3 client whose endpoint and credentials are used.
     transport
-        Of that client; see :func:`transport_of`.
+        Of that client; see :func:`~dicom_migration.cloud.s3_transport.transport_of`.
     settings
         Timeouts, encryption, and how many connections are kept.
     """
 
     def __init__(self, client: S3Client, transport: Transport, settings: S3Settings) -> None:
-        self._credentials = _credentials_of(client)
+        self._credentials = credentials_of(client)
         self._transport = transport
         self._settings = settings
-        self._signer = PutSigner(transport.region, transport.host_header)
+        self._signer = RequestSigner(transport.region, transport.host_header)
         self._encryption = _encryption_headers(settings)
         self._output_shape = client.meta.service_model.operation_model("PutObject").output_shape
         self._idle: deque[http.client.HTTPConnection] = deque(maxlen=settings.max_pool_connections)
@@ -162,7 +142,7 @@ class DirectPut:
         with contextlib.suppress(IndexError):  # other threads take them, too
             while True:
                 connection = self._idle.pop()
-                if not _is_readable(connection.sock):
+                if not is_readable(connection.sock):
                     return connection
                 connection.close()
         return None
@@ -189,100 +169,12 @@ class DirectPut:
         return connection
 
 
-def transport_of(client: S3Client, bucket: str) -> Transport | None:
-    """Return how `client` reaches `bucket`, None when that is not plain enough for the short way.
-
-    Not plain are proxies, client certificates, S3 Express and Outposts, other signatures, and
-    whatever a later botocore may hide: then boto3 alone is used.
-    """
-    with contextlib.suppress(Exception):  # any surprise means: not plain
-        return _plain_transport(client, bucket)
-    return None
-
-
-def _plain_transport(client: S3Client, bucket: str) -> Transport | None:
-    config = client.meta.config
-    session = client._endpoint.http_session  # no public way to ask
-    if config.proxies or config.client_cert or _credentials_of(client) is None:
-        return None
-    request = _ordinary_request(client, bucket)
-    signed: Any = request.headers["Authorization"]
-    said = signed.decode("ascii") if isinstance(signed, bytes) else signed
-    algorithm, credential = said.split(",")[0].split()
-    region, service = credential.split("/")[-3:-1]
-    url = urlsplit(request.url)
-    if (algorithm, service) != (_SIGNED_WITH, "s3") or url.hostname is None:
-        return None
-    if get_environ_proxies(request.url):
-        return None
-    return Transport(
-        host=url.hostname,
-        port=url.port or (443 if url.scheme == "https" else 80),
-        host_header=url.netloc,
-        path_prefix=url.path.removesuffix(_PROBE_KEY),
-        region=region,
-        tls=_tls_context(session._verify) if url.scheme == "https" else None,
-    )
-
-
-class _NotSentError(Exception):
-    """Carries the request that would have been sent."""
-
-    def __init__(self, request: AWSPreparedRequest) -> None:
-        super().__init__()
-        self.request = request
-
-
-def _ordinary_request(client: S3Client, bucket: str) -> AWSPreparedRequest:
-    """Return the signed request that `client` would send for a PutObject; nothing is sent.
-
-    A presigned URL would not do: botocore presigns for the global endpoint, so that the bytes
-    could go to another region, and its hosts are not those that a firewall lets through.
-    """
-
-    def stop(request: AWSPreparedRequest, **_: object) -> None:
-        raise _NotSentError(request)
-
-    events = client.meta.events
-    events.register_first("before-send.s3.PutObject", stop)
-    try:
-        client.put_object(Bucket=bucket, Key=_PROBE_KEY)
-    except _NotSentError as seen:
-        return seen.request
-    finally:
-        events.unregister("before-send.s3.PutObject", stop)
-    raise AssertionError("botocore sends without asking")
-
-
 def _in_pieces(body: BinaryIO | bytes | memoryview) -> BinaryIO | Iterator[memoryview]:
     """Return a body whose pieces are sent one by one: a timeout is for one of them, not for all."""
     if not isinstance(body, bytes | memoryview):
         return body  # read by http.client as it is sent
     view = memoryview(body)
     return (view[start : start + MIB] for start in range(0, len(view), MIB))
-
-
-def _is_readable(sock: socket.socket) -> bool:
-    """Tell whether a connection on which nothing is expected was closed, or has bytes waiting."""
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _tls_context(verify: Any) -> ssl.SSLContext:
-    """Return what botocore's `verify` means: its own authorities, a file's, or (False) nobody."""
-    from botocore.httpsession import get_cert_path
-
-    if verify is False:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    return ssl.create_default_context(cafile=get_cert_path(verify))
-
-
-def _credentials_of(client: S3Client) -> Any:
-    return client._request_signer._credentials  # refreshes by itself
 
 
 def _encryption_headers(settings: S3Settings) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Signature Version 4 for one kind of request: a PutObject whose body hash is known.
+"""Signature Version 4 for two kinds of request: PutObject and GetObject of a known body hash.
 
 botocore signs anything, and builds and orders a canonical request anew for each; for an object
 of 50 KB that is a third of the whole cost of storing it. Here the signing key lives for a day and
@@ -26,8 +26,8 @@ class AccessKey:
     token: str = ""
 
 
-class PutSigner:
-    """Signs PUT requests of one region.
+class RequestSigner:
+    """Signs requests of one region: a method, a path and no query.
 
     Parameters
     ----------
@@ -49,6 +49,7 @@ class PutSigner:
         extra: Mapping[str, str],
         credentials: AccessKey,
         now: datetime,
+        method: str = "PUT",
     ) -> dict[str, str]:
         """Return all headers of the request but Content-Length.
 
@@ -62,6 +63,8 @@ class PutSigner:
             Further headers to sign, names in lower case, values without outer spaces.
         now
             UTC; S3 refuses a request that is 15 minutes old.
+        method
+            Of the request, in upper case.
         """
         stamp = now.strftime("%Y%m%dT%H%M%SZ")
         signed = {
@@ -75,7 +78,7 @@ class PutSigner:
         names = sorted(signed)
         listed = ";".join(names)
         lines = "".join(f"{name}:{signed[name]}\n" for name in names)
-        canonical = f"PUT\n{path}\n\n{lines}\n{listed}\n{body_sha256}"
+        canonical = f"{method}\n{path}\n\n{lines}\n{listed}\n{body_sha256}"
         scope = f"{stamp[:8]}/{self._region}/s3/aws4_request"
         hashed = hashlib.sha256(canonical.encode()).hexdigest()
         to_sign = f"{_ALGORITHM}\n{stamp}\n{scope}\n{hashed}"

@@ -19,8 +19,8 @@ from botocore.parsers import create_parser
 
 from dicom_migration.cloud.s3_access import S3Access
 from dicom_migration.cloud.s3_answers import byte_range
-from dicom_migration.cloud.s3_direct import Transport, transport_of
 from dicom_migration.cloud.s3_errors import S3Address, translate
+from dicom_migration.cloud.s3_transport import Transport, transport_of
 from dicom_migration.cloud.timed_read import TimedRead
 from dicom_migration.errors import ReasonCode, TransientError
 

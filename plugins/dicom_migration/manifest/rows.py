@@ -69,6 +69,11 @@ class ManifestRow:
         return self.stored_transfer_syntax_uid or self.transfer_syntax_uid
 
     @property
+    def as_received(self) -> bool:
+        """Whether the dataset is stored byte for byte as it was received."""
+        return not (self.corrections or self.stored_transfer_syntax_uid)
+
+    @property
     def packed(self) -> bool:
         """Whether the object holds other instances too."""
         return self.offset is not None

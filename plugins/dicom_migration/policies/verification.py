@@ -16,16 +16,23 @@ class ReadBack(Policy):
 
     ``all`` reads every object; ``sample`` a seeded `fraction` of each study, at least one;
     ``metadata`` none: the store's own checksum is compared instead, which proves less.
+
+    Of what is read the object's SHA-256 and the identity in its header are compared for every
+    instance; of a seeded share of them, `look_into`, also what the transfer claims of the inside:
+    the hash of the dataset received, or of the pixels stored, and of the range in a packed object.
     """
 
     mode: Literal["all", "sample", "metadata"] = "all"
     fraction: float = Field(default=0.1, gt=0, le=1)
+    look_into: float = Field(default=0.1, gt=0, le=1)
     seed: int = 20250101
 
     @property
     def label(self) -> str:
         """Name the method as the ledger and the certificate do."""
-        return f"sample:{self.fraction:g}" if self.mode == "sample" else self.mode
+        if self.mode == "sample":
+            return f"sample:{self.fraction:g}"
+        return {"all": "read_back", "metadata": "checksum"}[self.mode]
 
 
 class PixelAudit(Policy):

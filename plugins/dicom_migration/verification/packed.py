@@ -12,12 +12,13 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.manifest import ManifestRow
 from dicom_migration.verification.part10 import StoredInstance, read_stored_instance
+from dicom_migration.verification.streamed_instance import read_streamed_instance
 
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
 _ZIP64 = struct.Struct("<HHQQ")
@@ -55,11 +56,20 @@ class PackedReading:
 
 
 def read_packed(
-    chunks: Iterable[bytes], rows: Sequence[ManifestRow], spool_bytes: int
+    chunks: Iterable[bytes],
+    rows: Sequence[ManifestRow],
+    spool_bytes: int,
+    looked_into: Container[str] | None = None,
 ) -> PackedReading:
     """Read an object that packs `rows`, sorted by offset; at most `spool_bytes` are in memory.
 
     An object that the store cannot deliver to its end gives a shorter reading.
+
+    Parameters
+    ----------
+    looked_into
+        SOP Instance UIDs of the instances that are hashed for themselves, None for all. Of the
+        others only the header is read: the hash of the object proves their bytes.
     """
     stream = _Stream(chunks)
     reading = PackedReading()
@@ -68,12 +78,13 @@ def read_packed(
         for row in rows:
             start = stream.position
             header = stream.kept((row.offset or 0) - start, _MAX_HEADER)
-            stream.begin_crc32()
-            stored = read_stored_instance(stream.take(row.object_bytes), spool_bytes)
+            closely = looked_into is None or row.sop_instance_uid in looked_into
+            stream.begin_crc32(wanted=closely)
+            stored = _read_instance(stream.take(row.object_bytes), row, spool_bytes, closely)
             reading.instances.append(stored)
-            name, problem = _check_header(header, row, stream.crc32)
+            crc32, name, problem = _check_header(header, row, stream.crc32)
             reading.note(problem)
-            entries.append((name, start, row.object_bytes, stream.crc32))
+            entries.append((name, start, row.object_bytes, crc32))
         directory = stream.position
         tail = stream.kept(None, _MAX_HEADER + _MAX_DIRECTORY_ENTRY * len(rows))
         reading.note(_check_directory(tail, directory, entries))
@@ -86,6 +97,14 @@ def read_packed(
     return reading
 
 
+def _read_instance(
+    pieces: Iterator[memoryview], row: ManifestRow, spool_bytes: int, closely: bool
+) -> StoredInstance:
+    if closely and not row.as_received:
+        return read_stored_instance(pieces, spool_bytes)
+    return read_streamed_instance(pieces, spool_bytes, whole=closely, dataset=closely)
+
+
 class _Stream:
     """The bytes of an object in order, hashed as they pass."""
 
@@ -94,14 +113,14 @@ class _Stream:
         self._held = memoryview(b"")
         self._digest = hashlib.sha256()
         self.position = 0
-        self.crc32 = 0
+        self.crc32: int | None = None
 
     @property
     def sha256(self) -> str:
         return self._digest.hexdigest()
 
-    def begin_crc32(self) -> None:
-        self.crc32 = 0
+    def begin_crc32(self, *, wanted: bool) -> None:
+        self.crc32 = 0 if wanted else None
 
     def take(self, length: int | None) -> Iterator[memoryview]:
         """Yield the next `length` bytes in pieces, all that are left when it is None."""
@@ -114,7 +133,8 @@ class _Stream:
             piece = self._held[:length]
             self._held = self._held[len(piece) :]
             self.position += len(piece)
-            self.crc32 = zlib.crc32(piece, self.crc32)
+            if self.crc32 is not None:
+                self.crc32 = zlib.crc32(piece, self.crc32)
             length = None if length is None else length - len(piece)
             yield piece
 
@@ -126,9 +146,12 @@ class _Stream:
         return bytes(kept)
 
 
-def _check_header(header: bytes, row: ManifestRow, crc32: int) -> tuple[str, str]:
-    """Return the entry's name and what is wrong with its local header, "" when nothing."""
-    nothing = "", f"Before instance {row.sop_instance_uid} are bytes that no manifest row names."
+def _check_header(header: bytes, row: ManifestRow, crc32: int | None) -> tuple[int, str, str]:
+    """Return the entry's CRC and name, and what is wrong with its local header, "" when nothing.
+
+    `crc32` is that of the bytes, None when it was not taken: then the header is believed.
+    """
+    nothing = 0, "", f"Before instance {row.sop_instance_uid} are bytes that no manifest row names."
     if len(header) < _LOCAL.size:
         return nothing
     mark, _, flags, method, _, _, crc, packed, size, name_bytes, extra_bytes = _LOCAL.unpack_from(
@@ -140,11 +163,15 @@ def _check_header(header: bytes, row: ManifestRow, crc32: int) -> tuple[str, str
     if size == _MAX_32 and extra_bytes == _ZIP64.size:
         _, _, size, packed = _ZIP64.unpack_from(header, _LOCAL.size + name_bytes)
     said = (flags, method, crc, packed, size)
-    if said != (0, 0, crc32, row.object_bytes, row.object_bytes):
-        return name, f"The archive's entry of {row.sop_instance_uid} is not that of a stored file."
+    if said != (0, 0, crc if crc32 is None else crc32, row.object_bytes, row.object_bytes):
+        return (
+            crc,
+            name,
+            f"The archive's entry of {row.sop_instance_uid} is not that of a stored file.",
+        )
     if not name.startswith(f"{row.sop_instance_uid}."):
-        return name, f"Instance {row.sop_instance_uid} has another name in the archive."
-    return name, ""
+        return crc, name, f"Instance {row.sop_instance_uid} has another name in the archive."
+    return crc, name, ""
 
 
 class _EndOfFile(io.RawIOBase):

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _PREAMBLE = 132
+#: What tells where the dataset begins: preamble, prefix, and (0002,0000) with its value.
+PREFIX_BYTES = _PREAMBLE + 12
 _GROUP_LENGTH = struct.pack("<HH2sH", 2, 0, b"UL", 4)
 _UNDEFINED = 0xFFFFFFFF
 _PIXEL_DATA = 0x7FE00010
@@ -97,25 +99,45 @@ def read_stored_instance(chunks: Iterable[bytes | memoryview], spool_bytes: int)
             digest.update(chunk)
             size += len(chunk)
             spool.write(chunk)
-        found = StoredInstance(size, digest.hexdigest())
-        return _with_structure(spool, found)
+        spool.seek(0)
+        start = dataset_start(spool.read(PREFIX_BYTES))
+        found = StoredInstance(size, digest.hexdigest(), problem=problem_of(start, size))
+        if found.problem or start is None:
+            return found
+        found = replace(found, dataset_sha256=_hash_range(spool, start, size - start))
+        return with_header(spool, start, found, pixels=True)
 
 
-def _with_structure(file: IO[bytes], found: StoredInstance) -> StoredInstance:
-    file.seek(0)
-    head = file.read(_PREAMBLE + 12)
-    if len(head) < _PREAMBLE + 12 or head[128:132] != b"DICM":
-        return replace(found, problem="it is not a DICOM Part 10 file (no DICM prefix)")
+def dataset_start(head: bytes | memoryview) -> int | None:
+    """Return where the dataset begins, as the first :data:`PREFIX_BYTES` say.
+
+    0: there is no DICM prefix. None: there is one, but no group length behind it.
+    """
+    if len(head) < PREFIX_BYTES or head[128:132] != b"DICM":
+        return 0
     if head[_PREAMBLE : _PREAMBLE + 8] != _GROUP_LENGTH:
-        return replace(found, problem="its file meta information has no group length")
+        return None
     (length,) = struct.unpack_from("<I", head, _PREAMBLE + 8)
-    start = _PREAMBLE + 12 + length
-    if start > found.size:
-        return replace(found, problem="it ends inside its file meta information")
-    found = replace(found, dataset_sha256=_hash_range(file, start, found.size - start))
+    return int(PREFIX_BYTES + length)
+
+
+def problem_of(start: int | None, size: int) -> str:
+    """Return why an object of `size` bytes is not a Part 10 file, "" when it may be one."""
+    if start is None:
+        return "its file meta information has no group length"
+    if start == 0:
+        return "it is not a DICOM Part 10 file (no DICM prefix)"
+    return "it ends inside its file meta information" if start > size else ""
+
+
+def with_header(
+    file: IO[bytes], start: int, found: StoredInstance, *, pixels: bool
+) -> StoredInstance:
+    """Return `found` with what pydicom reads of the header, and on request the pixels' hash."""
     file.seek(0)
     try:
-        return _with_header(file, start, found, _transfer_syntax(file.read(start)))
+        syntax = _transfer_syntax(file.read(start))
+        return _with_header(file, start, found, syntax, pixels=pixels)
     except Exception:  # noqa: BLE001 - hostile bytes raise anything; the hashes stand without
         return found
 
@@ -126,7 +148,9 @@ def _transfer_syntax(head: bytes) -> str:
     return str(dcmread(io.BytesIO(head)).file_meta.TransferSyntaxUID)
 
 
-def _with_header(file: IO[bytes], start: int, found: StoredInstance, syntax: str) -> StoredInstance:
+def _with_header(
+    file: IO[bytes], start: int, found: StoredInstance, syntax: str, *, pixels: bool
+) -> StoredInstance:
     from pydicom.filereader import read_dataset
 
     data, end = file, found.size
@@ -149,7 +173,7 @@ def _with_header(file: IO[bytes], start: int, found: StoredInstance, syntax: str
         series_instance_uid=_uid(dataset, "SeriesInstanceUID"),
         study_instance_uid=_uid(dataset, "StudyInstanceUID"),
     )
-    if stop.tag != _PIXEL_DATA:
+    if stop.tag != _PIXEL_DATA or not pixels:
         return found
     big = syntax == EXPLICIT_VR_BIG_ENDIAN
     return _with_pixels(data, end, stop, found, ">" if big else "<")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Container, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 
 from dicom_migration.cloud import CloudStore, StoredObject
@@ -15,10 +15,13 @@ from dicom_migration.verification.comparison import about
 from dicom_migration.verification.findings import Finding, Remedy
 from dicom_migration.verification.packed import PackedReading, read_packed
 from dicom_migration.verification.part10 import StoredInstance, read_stored_instance
+from dicom_migration.verification.streamed_instance import read_streamed_instance
 
 #: Storage classes whose objects cannot be read before a restore of hours (RestoreObject).
 ARCHIVED_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _CHUNK = 1 << 20
+_BATCH_BYTES = 1 << 20
+_BATCH_OBJECTS = 8
 
 
 @dataclass(slots=True)
@@ -32,6 +35,12 @@ class ReadBackResult:
     objects_attested: int = 0
     bytes_read: int = 0
     findings: list[Finding] = field(default_factory=list)
+
+    def method(self, policy: ReadBack) -> str:
+        """Name what was done, not what was asked for: archived objects cannot be read."""
+        if self.objects_attested and policy.mode != "metadata":
+            return f"{policy.label}+checksum" if self.objects_read else "checksum"
+        return policy.label
 
     def add(self, other: ReadBackResult) -> None:
         """Count what another part of the study came to."""
@@ -48,39 +57,84 @@ def read_back(
     policy: VerificationPolicy,
     pool: Executor,
 ) -> ReadBackResult:
-    """Read the objects of `rows` by policy, several at a time, and compare each with its rows.
+    """Read the objects of `rows` by policy and return what came of it; see :func:`sum_up`."""
+    return sum_up(begin_read_back(store, rows, objects, policy, pool))
+
+
+def begin_read_back(
+    store: CloudStore,
+    rows: Sequence[ManifestRow],
+    objects: Mapping[str, StoredObject],
+    policy: VerificationPolicy,
+    pool: Executor,
+) -> list[Future[ReadBackResult]]:
+    """Let the pool read the objects of `rows` by policy and compare each with its rows.
+
+    A future raises ``TransientError`` when the store did not deliver; nothing is concluded from
+    that.
+    """
+
+    def check(batch: Sequence[Sequence[ManifestRow]]) -> ReadBackResult:
+        result = ReadBackResult()
+        for members in batch:
+            result.add(_check_object(store, members, objects, looked_into, policy))
+        return result
+
+    chosen = _chosen(rows, policy.read_back)
+    looked_into = _looked_into(chosen, policy.read_back)
+    return [pool.submit(check, batch) for batch in _batches(_by_object(chosen))]
+
+
+def sum_up(reading: Sequence[Future[ReadBackResult]]) -> ReadBackResult:
+    """Wait for everything that was begun and return it as one.
 
     Raises
     ------
     TransientError
-        The store did not deliver; nothing is concluded from that.
+        The store did not deliver; what was not begun yet is not read.
     """
-
-    def check(members: Sequence[ManifestRow]) -> ReadBackResult:
-        archived = objects[members[0].object_key].storage_class in ARCHIVED_CLASSES
-        if archived or policy.read_back.mode == "metadata":
-            return attest(store, members)
-        try:
-            if members[0].packed and policy.read_back.mode == "all":
-                return _read_packed(store, members, policy.spool_mib * MIB)
-            return _read_each(store, members, policy.spool_mib * MIB)
-        except PermanentError as error:
-            if error.reason is not ReasonCode.OBJECT_ARCHIVED:  # by a tier that the listing hides
-                raise
-            return attest(store, members)
-
     result = ReadBackResult()
-    for part in pool.map(check, _by_object(_chosen(rows, policy.read_back))):
-        result.add(part)
+    try:
+        for future in reading:
+            result.add(future.result())
+    finally:
+        for future in reading:
+            future.cancel()
     return result
 
 
-def _read_each(store: CloudStore, rows: Sequence[ManifestRow], spool_bytes: int) -> ReadBackResult:
+def _check_object(
+    store: CloudStore,
+    members: Sequence[ManifestRow],
+    objects: Mapping[str, StoredObject],
+    looked_into: Container[str],
+    policy: VerificationPolicy,
+) -> ReadBackResult:
+    archived = objects[members[0].object_key].storage_class in ARCHIVED_CLASSES
+    if archived or policy.read_back.mode == "metadata":
+        return attest(store, members)
+    try:
+        if members[0].packed and policy.read_back.mode == "all":
+            return _read_packed(store, members, looked_into, policy.spool_mib * MIB)
+        return _read_each(store, members, looked_into, policy.spool_mib * MIB)
+    except PermanentError as error:
+        if error.reason is not ReasonCode.OBJECT_ARCHIVED:  # by a tier that the listing hides
+            raise
+        return attest(store, members)
+
+
+def _read_each(
+    store: CloudStore,
+    rows: Sequence[ManifestRow],
+    looked_into: Container[str],
+    spool_bytes: int,
+) -> ReadBackResult:
     result = ReadBackResult()
     for row in rows:
         result.objects_read += 1
         try:
-            stored = read_stored_instance(_chunks(store, row), spool_bytes)
+            closely = row.sop_instance_uid in looked_into
+            stored = _read_object(_chunks(store, row), row, spool_bytes, closely)
         except PermanentError as error:
             if error.reason not in (ReasonCode.OBJECT_MISSING, ReasonCode.OBJECT_CORRUPT):
                 raise
@@ -93,26 +147,47 @@ def _read_each(store: CloudStore, rows: Sequence[ManifestRow], spool_bytes: int)
     return result
 
 
+def _read_object(
+    chunks: Iterator[bytes], row: ManifestRow, spool_bytes: int, closely: bool
+) -> StoredInstance:
+    if closely and not row.as_received:
+        return read_stored_instance(chunks, spool_bytes)
+    return read_streamed_instance(chunks, spool_bytes, whole=True, dataset=closely)
+
+
 def _read_packed(
-    store: CloudStore, rows: Sequence[ManifestRow], spool_bytes: int
+    store: CloudStore,
+    rows: Sequence[ManifestRow],
+    looked_into: Container[str],
+    spool_bytes: int,
 ) -> ReadBackResult:
-    """Read a whole packed object once: every instance's hash, and nothing between and behind."""
+    """Read a whole packed object once: its hash, the headers of all instances, and what is between.
+
+    When anything is wrong it is read again, every instance hashed, so that each is named.
+    """
     ordered = sorted(rows, key=lambda row: row.offset or 0)
-    reading = read_packed(store.stream(rows[0].object_key, _CHUNK), ordered, spool_bytes)
+    key = ordered[0].object_key
+    reading = read_packed(store.stream(key, _CHUNK), ordered, spool_bytes, looked_into)
+    bytes_read = reading.size
+    findings = _compare_packed(ordered, reading)
+    if findings:
+        reading = read_packed(store.stream(key, _CHUNK), ordered, spool_bytes)
+        bytes_read += reading.size
+        findings = _compare_packed(ordered, reading)
+    return ReadBackResult(objects_read=len(rows), bytes_read=bytes_read, findings=findings)
+
+
+def _compare_packed(rows: Sequence[ManifestRow], reading: PackedReading) -> list[Finding]:
     findings = [
         finding
-        for row, stored in zip(ordered, reading.instances, strict=False)
+        for row, stored in zip(rows, reading.instances, strict=False)
         for finding in compare_instance(row, stored)
     ]
     findings += [
         about(row, ReasonCode.OBJECT_CORRUPT, "The object cannot be read as far as the instance.")
-        for row in ordered[len(reading.instances) :]
+        for row in rows[len(reading.instances) :]
     ]
-    return ReadBackResult(
-        objects_read=len(rows),
-        bytes_read=reading.size,
-        findings=findings or compare_container(ordered, reading),
-    )
+    return findings or compare_container(rows, reading)
 
 
 def compare_container(rows: Sequence[ManifestRow], reading: PackedReading) -> list[Finding]:
@@ -143,18 +218,28 @@ def compare_container(rows: Sequence[ManifestRow], reading: PackedReading) -> li
 
 
 def compare_instance(row: ManifestRow, stored: StoredInstance) -> list[Finding]:
-    """Return what is wrong with an object that was read in full."""
-    if stored.object_sha256 != row.object_sha256:
+    """Return what is wrong with an object that was read; a hash that is "" was not taken."""
+    if stored.object_sha256 and stored.object_sha256 != row.object_sha256:
         return [about(row, ReasonCode.OBJECT_CORRUPT, _how_corrupt(row, stored))]
-    if stored.problem:
-        return [about(row, ReasonCode.OBJECT_CORRUPT, f"As transferred, {stored.problem}.")]
-    if _as_received(row) and stored.dataset_sha256 != row.dataset_sha256:
-        return [about(row, ReasonCode.OBJECT_CORRUPT, "The dataset is not the one received.")]
-    if stored.parsed and stored.transfer_syntax_uid != row.object_transfer_syntax_uid:
-        return [about(row, ReasonCode.OBJECT_CORRUPT, "It is in another transfer syntax.")]
-    if stored.parsed and not _same_pixels(row, stored):
-        return [about(row, ReasonCode.OBJECT_CORRUPT, "Pixel Data is not what was stored.")]
+    problem = _problem(row, stored)
+    if problem:
+        return [about(row, ReasonCode.OBJECT_CORRUPT, problem)]
     return _identity(row, stored)
+
+
+def _problem(row: ManifestRow, stored: StoredInstance) -> str:
+    """Return why the object is not the instance that its row describes, although its bytes are."""
+    if stored.problem:
+        return f"As transferred, {stored.problem}."
+    if row.as_received and stored.dataset_sha256 not in ("", row.dataset_sha256):
+        return "The dataset is not the one received."
+    if not stored.parsed:
+        return ""
+    if stored.transfer_syntax_uid != row.object_transfer_syntax_uid:
+        return "It is in another transfer syntax."
+    if stored.pixel_sha256 and row.pixel_sha256 not in ("", stored.pixel_sha256):
+        return "Pixel Data is not what was stored."
+    return ""
 
 
 def attest(store: CloudStore, rows: Sequence[ManifestRow]) -> ReadBackResult:
@@ -196,14 +281,6 @@ def _how_corrupt(row: ManifestRow, stored: StoredInstance) -> str:
     return "The bytes changed: SHA-256 differs from the manifest's."
 
 
-def _as_received(row: ManifestRow) -> bool:
-    return not (row.corrections or row.stored_transfer_syntax_uid)
-
-
-def _same_pixels(row: ManifestRow, stored: StoredInstance) -> bool:
-    return not row.pixel_sha256 or row.pixel_sha256 == stored.pixel_sha256
-
-
 def _identity(row: ManifestRow, stored: StoredInstance) -> list[Finding]:
     if not stored.parsed:
         return []  # the bytes are those received; that they cannot be parsed is the source's doing
@@ -229,11 +306,33 @@ def _chosen(rows: Sequence[ManifestRow], read: ReadBack) -> Sequence[ManifestRow
     return generator.sample(list(rows), size)
 
 
+def _looked_into(rows: Sequence[ManifestRow], read: ReadBack) -> frozenset[str]:
+    """Choose the instances that are taken apart, too: each by its own seeded chance."""
+    if not rows:
+        return frozenset()
+    generator = random.Random(f"{read.seed}:look-into:{rows[0].study_instance_uid}")
+    return frozenset(r.sop_instance_uid for r in rows if generator.random() < read.look_into)
+
+
 def _by_object(rows: Sequence[ManifestRow]) -> list[list[ManifestRow]]:
     grouped: dict[str, list[ManifestRow]] = {}
     for row in rows:
         grouped.setdefault(row.object_key, []).append(row)
     return list(grouped.values())
+
+
+def _batches(objects: Sequence[list[ManifestRow]]) -> Iterator[list[list[ManifestRow]]]:
+    """Deal objects out to tasks of the pool: small ones together, a task has its price too."""
+    batch: list[list[ManifestRow]] = []
+    size = 0
+    for members in objects:
+        batch.append(members)
+        size += sum(row.object_bytes for row in members)
+        if size >= _BATCH_BYTES or len(batch) == _BATCH_OBJECTS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _chunks(store: CloudStore, row: ManifestRow) -> Iterator[bytes]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, insert
 
 from dicom_migration.archive import ImageArchive
 from dicom_migration.cloud import CloudStore
-from dicom_migration.errors import CONCERNS_EVERYBODY, PermanentError, TransientError
+from dicom_migration.errors import TransientError
 from dicom_migration.ledger import (
     EventChain,
     ExceptionNote,
@@ -24,17 +24,16 @@ from dicom_migration.ledger import (
     utc_now,
 )
 from dicom_migration.policies.verification import VerificationPolicy
-from dicom_migration.verification.claims import Shard, StudyClaim, claims_of
+from dicom_migration.verification.claims import Shard, claims_of
 from dicom_migration.verification.findings import (
     PHASE,
-    Finding,
     Outcome,
-    Remedy,
     StudyVerdict,
     exception_notes,
 )
+from dicom_migration.verification.ledger_claims import check_claims
 from dicom_migration.verification.refusals import Refusals
-from dicom_migration.verification.study import verify_study
+from dicom_migration.verification.studies_ahead import verdicts_of
 
 #: Studies in a row without an answer after which the shard waits for its retry.
 GIVE_UP_AFTER = 3
@@ -89,10 +88,11 @@ def verify_shard(
         Some studies got no answer; all others are recorded, and a retry resumes with the rest.
     PermanentError
         Source or store refuse us altogether, or refuse several studies in a row the same way:
-        none of these moved.
+        none of these moved. Or the ledger's rows are not what its events say.
     """
     with ledger.read() as connection:
         claims = claims_of(connection, shard)
+        check_claims(connection, claims)
     summary = ShardSummary(shard.wave_id, shard.number)
     chain = EventChain(shard.chain)
     unanswered: dict[str, TransientError] = {}
@@ -105,18 +105,16 @@ def verify_shard(
                 record_verdict(connection, verdict, shard.wave_id, chain, policy)
             summary.add(verdict)
 
-    with ThreadPoolExecutor(policy.read_threads, thread_name_prefix="read-back") as pool:
-        for claim in claims:
-            try:
-                verdict = _verdict(archive, store, claim, policy, pool)
-            except TransientError as error:
-                unanswered[claim.study_instance_uid] = error
+    with closing(verdicts_of(archive, store, claims, policy)) as answers:
+        for claim, answer in answers:
+            if isinstance(answer, TransientError):
+                unanswered[claim.study_instance_uid] = answer
                 in_a_row += 1
                 if in_a_row >= GIVE_UP_AFTER:
-                    raise _unfinished(shard, unanswered) from error
+                    raise _unfinished(shard, unanswered) from answer
                 continue
             in_a_row = 0
-            record(refusals.admit(verdict))
+            record(refusals.admit(answer))
     record(refusals.rest())
     if unanswered and not last_try:
         raise _unfinished(shard, unanswered)
@@ -197,28 +195,3 @@ def _unfinished(shard: Shard, unanswered: dict[str, TransientError]) -> Transien
         reason=last.reason,
         next_step=last.next_step or "Let the task retry; verified studies are not read again.",
     )
-
-
-def _verdict(
-    archive: ImageArchive,
-    store: CloudStore,
-    claim: StudyClaim,
-    policy: VerificationPolicy,
-    pool: ThreadPoolExecutor,
-) -> StudyVerdict:
-    """Return the verdict; a refusal that concerns this study alone becomes one."""
-    try:
-        return verify_study(archive, store, claim, policy, pool)
-    except PermanentError as error:
-        if error.reason in CONCERNS_EVERYBODY:
-            raise
-        finding = Finding(error.reason, Remedy.DECIDE, error.message, error.next_step)
-        return StudyVerdict(
-            study_instance_uid=claim.study_instance_uid,
-            method=policy.read_back.label,
-            source_instances=0,
-            received_instances=claim.received_instances,
-            manifest_instances=0,
-            cloud_instances=0,
-            findings=(finding,),
-        )

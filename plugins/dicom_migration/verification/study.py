@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import dataclass
 
 from dicom_migration.archive import ImageArchive, InstanceRecord
 from dicom_migration.cloud import CloudStore
@@ -12,17 +14,25 @@ from dicom_migration.verification.claims import StudyClaim
 from dicom_migration.verification.comparison import Witnesses, compare
 from dicom_migration.verification.findings import Finding, Remedy, StudyVerdict, first_of
 from dicom_migration.verification.manifests import foreign_rows, manifest_rows
-from dicom_migration.verification.readback import read_back
+from dicom_migration.verification.readback import begin_read_back, sum_up
 
 
-def verify_study(
+@dataclass(frozen=True, slots=True)
+class BegunStudy:
+    """A study whose objects are being read: the verdict comes of :meth:`finish`."""
+
+    objects: int
+    finish: Callable[[], StudyVerdict]
+
+
+def begin_study(
     archive: ImageArchive,
     store: CloudStore,
     claim: StudyClaim,
     policy: VerificationPolicy,
     pool: Executor,
-) -> StudyVerdict:
-    """Compare the four witnesses of a study and read its objects back.
+) -> BegunStudy:
+    """Compare the four witnesses of a study and begin to read its objects back.
 
     Nothing is written anywhere: the verdict is recorded by the caller.
 
@@ -34,7 +44,7 @@ def verify_study(
     Raises
     ------
     TransientError
-        The source or the store did not answer: there is no verdict.
+        The source or the store did not answer, here or in ``finish``: there is no verdict.
     PermanentError
         One of them refuses us; not a fault of the study.
     """
@@ -46,26 +56,33 @@ def verify_study(
     except PermanentError as error:
         if error.reason is not ReasonCode.MANIFEST_CORRUPT:
             raise
-        return _without_manifest(claim, len(source), policy, error.message)
+        verdict = _without_manifest(claim, len(source), policy, error.message)
+        return BegunStudy(0, lambda: verdict)
     if foreign_rows(rows, claim):
-        return _without_manifest(claim, len(source), policy, "It lists rows of another study.")
+        verdict = _without_manifest(claim, len(source), policy, "It lists rows of another study.")
+        return BegunStudy(0, lambda: verdict)
     witnesses = Witnesses(claim, source, rows, objects)
     differences = compare(witnesses)
     broken = {f.sop_instance_uid for f in differences if f.reason is ReasonCode.OBJECT_CORRUPT}
     readable = [r for r in rows if r.object_key in objects and r.sop_instance_uid not in broken]
-    result = read_back(store, readable, objects, policy, pool)
-    return StudyVerdict(
-        study_instance_uid=uid,
-        method=policy.read_back.label,
-        source_instances=len(source),
-        received_instances=claim.received_instances,
-        manifest_instances=len(rows),
-        cloud_instances=len(witnesses.present),
-        objects_read=result.objects_read,
-        objects_attested=result.objects_attested,
-        bytes_read=result.bytes_read,
-        findings=first_of([*differences, *result.findings]),
-    )
+    reading = begin_read_back(store, readable, objects, policy, pool)
+
+    def finish() -> StudyVerdict:
+        result = sum_up(reading)
+        return StudyVerdict(
+            study_instance_uid=uid,
+            method=result.method(policy.read_back),
+            source_instances=len(source),
+            received_instances=claim.received_instances,
+            manifest_instances=len(rows),
+            cloud_instances=len(witnesses.present),
+            objects_read=result.objects_read,
+            objects_attested=result.objects_attested,
+            bytes_read=result.bytes_read,
+            findings=first_of([*differences, *result.findings]),
+        )
+
+    return BegunStudy(len({row.object_key for row in readable}), finish)
 
 
 def _unique(records: tuple[InstanceRecord, ...]) -> tuple[InstanceRecord, ...]:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from http.client import HTTPConnection
 
-from dicom_migration.cloud.s3_signing import AccessKey, PutSigner
+from dicom_migration.cloud.s3_signing import AccessKey, RequestSigner
 from tests.benchmarks.transfer.ends import Ends
 
 THREADS = 4
@@ -24,7 +24,7 @@ def copy_and_put(ends: Ends) -> None:
     size, count = ends.data.bytes_an_instance, ends.data.total_instances
     key = AccessKey(ends.s3.access_key, ends.s3.secret_key)
     host = f"{ends.s3.host}:{ends.s3.port}"
-    signer = PutSigner("us-east-1", host)
+    signer = RequestSigner("us-east-1", host)
     here, there = _connected()
     local = threading.local()
     room = threading.BoundedSemaphore(2 * THREADS)

@@ -23,6 +23,7 @@ class RcloneS3(PeerProcess):
 
     name: ClassVar[str] = "rclone"
     access_key: ClassVar[str] = "AKIAEXAMPLEEXAMPLE00"
+    options: ClassVar[tuple[str, ...]] = ()
     secret_key: ClassVar[str] = "benchmarkbenchmarkbenchmarkbenchmark0000"
 
     @property
@@ -54,6 +55,7 @@ class RcloneS3(PeerProcess):
             "--auth-key",
             keys,
             *light,
+            *self.options,
             str(self.root),
         ]
 

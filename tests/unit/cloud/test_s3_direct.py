@@ -14,9 +14,10 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from dicom_migration.cloud.s3_direct import DirectPut, transport_of
+from dicom_migration.cloud.s3_direct import DirectPut
 from dicom_migration.cloud.s3_errors import S3Address
 from dicom_migration.cloud.s3_settings import MIB, S3Client, S3Settings, create_client
+from dicom_migration.cloud.s3_transport import transport_of
 from dicom_migration.cloud.s3_upload import Upload
 
 CREATED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"

@@ -1,0 +1,105 @@
+"""What a stored object says of itself, hashed as it passes and never held or read twice.
+
+Its hash proves every byte of it, so that nothing has to be looked for in the middle, and only the
+header's first bytes are kept. Where the pixels are wanted too,
+:mod:`dicom_migration.verification.part10` reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable
+
+from dicom_migration.verification.header_identity import Identity, identity_of
+from dicom_migration.verification.part10 import (
+    PREFIX_BYTES,
+    StoredInstance,
+    dataset_start,
+    problem_of,
+    with_header,
+)
+
+#: Enough of an object to find its identity in, nearly always.
+_HEAD_BYTES = 1 << 16
+_UNSAID = Identity("", "", "", "")
+
+
+def read_streamed_instance(
+    chunks: Iterable[bytes | memoryview], spool_bytes: int, *, whole: bool, dataset: bool
+) -> StoredInstance:
+    """Hash one object, and read who it says it is.
+
+    A header that is not plain is kept for pydicom, at most `spool_bytes` of the object; what
+    pydicom cannot find in them stays unsaid.
+
+    Parameters
+    ----------
+    whole, dataset
+        Whether to hash the object and its dataset; a hash that is not asked for is "".
+    """
+    passing = _Passing(spool_bytes, whole=whole, dataset=dataset)
+    for chunk in chunks:
+        passing.take(chunk)
+    return passing.end()
+
+
+class _Passing:
+    """One object on its way: its digests, and its first bytes as long as they are needed."""
+
+    def __init__(self, spool_bytes: int, *, whole: bool, dataset: bool) -> None:
+        self._spool_bytes = spool_bytes
+        self._whole = hashlib.sha256() if whole else None
+        self._dataset = hashlib.sha256() if dataset else None
+        self._size = 0
+        self._kept: list[bytes | memoryview] = []
+        self._kept_bytes = 0
+        self._start: int | None = 0
+        self._identity: Identity | None = None
+        self._begun = False
+
+    def take(self, chunk: bytes | memoryview) -> None:
+        if self._whole:
+            self._whole.update(chunk)
+        self._size += len(chunk)
+        if self._begun and self._dataset:
+            self._dataset.update(chunk)
+        if self._identity is None and (not self._begun or self._kept_bytes < self._spool_bytes):
+            self._kept.append(chunk)
+            self._kept_bytes += len(chunk)
+        if not self._begun and self._size >= _HEAD_BYTES:
+            self._begin()
+
+    def end(self) -> StoredInstance:
+        if not self._begun:
+            self._begin()
+        object_sha256 = self._whole.hexdigest() if self._whole else ""
+        problem = problem_of(self._start, self._size)
+        if problem or not self._start:
+            return StoredInstance(self._size, object_sha256, problem)
+        said = self._identity or _UNSAID
+        found = StoredInstance(
+            self._size,
+            object_sha256,
+            dataset_sha256=self._dataset.hexdigest() if self._dataset else "",
+            transfer_syntax_uid=said.transfer_syntax_uid,
+            sop_instance_uid=said.sop_instance_uid,
+            series_instance_uid=said.series_instance_uid,
+            study_instance_uid=said.study_instance_uid,
+        )
+        if self._identity is not None:
+            return found
+        return with_header(io.BytesIO(b"".join(self._kept)), self._start, found, pixels=False)
+
+    def _begin(self) -> None:
+        """Find where the dataset begins, unless that is beyond what has come."""
+        head = self._kept[0] if len(self._kept) == 1 else b"".join(self._kept)
+        self._start = dataset_start(head[:PREFIX_BYTES])
+        if not self._start or self._start > len(head):
+            self._kept = [head]
+            return
+        self._begun = True
+        if self._dataset:
+            self._dataset.update(memoryview(head)[self._start :])
+        self._identity = identity_of(head, self._start)
+        self._kept = [] if self._identity else [head]
