@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from dicom_migration.errors import MigrationError, PermanentError, ReasonCode, TransientError
 from dicom_migration.ledger import EventChain, Ledger, StudyState, move_studies, schema
+from dicom_migration.operators.audits import AuditPixelsOperator
 from dicom_migration.operators.defaults import BENCHMARK, CLEANSED_WAVE, VERIFIED_WAVE
 from dicom_migration.operators.reading_preflight import (
     RetrievalPreflightOperator,
@@ -22,7 +23,6 @@ from dicom_migration.operators.reading_preflight import (
 from dicom_migration.operators.retrieval import JudgeRetrievalOperator, MeasureRetrievalOperator
 from dicom_migration.operators.verification import (
     AnnounceVerifiedOperator,
-    AuditPixelsOperator,
     IssueCertificatesOperator,
     PlanVerificationOperator,
     RefuseUnansweredOperator,
