@@ -36,6 +36,7 @@ from tests.integration.verification.written_wave import (
 
 POLICY = VerificationPolicy()
 IMPLICIT = "1.2.840.10008.1.2"
+PADDING = 0xFFFCFFFC  # Data Set Trailing Padding, which some of the real files have
 
 
 def instance_of(name: str) -> Instance:
@@ -99,7 +100,9 @@ def canonical():
 
     def make(name: str) -> Instance:
         held = instance_of(name)
-        return rewritten(held, parsed(held))
+        dataset = parsed(held)
+        dataset.pop(PADDING, None)
+        return rewritten(held, dataset)
 
     return make
 
@@ -242,8 +245,8 @@ def test_a_recompressed_source_with_the_same_pixels_is_equal(audited, canonical)
 
 
 @pytest.mark.parametrize("name", ["MR_small_bigendian.dcm", "MR_small_implicit.dcm"])
-def test_another_byte_order_or_vr_form_is_no_difference(audited, name):
-    other, held = instance_of(name), instance_of("MR_small.dcm")
+def test_another_byte_order_or_vr_form_is_no_difference(audited, canonical, name):
+    other, held = instance_of(name), canonical("MR_small.dcm")
     delivered = dataclasses.replace(other, record=held.record)
     check = audited(held)
     summary = check.against(delivered)
