@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from datetime import date
@@ -54,6 +54,31 @@ def judge_manifests(
         chain = EventChain(f"wave:{compaction.wave_id}/verify-completeness")
         note_exceptions(connection, notes, chain)
     return result
+
+
+def report_completeness(
+    store: CloudStore, ledger: Ledger, compaction: Compaction
+) -> dict[str, Any]:
+    """Compare completeness with that before the cleansing, and publish the report.
+
+    Returns
+    -------
+    dict
+        Scores before and after (0 to 1), and how many studies became worse.
+    """
+    from dicom_migration.ledger import utc_now
+    from dicom_migration.operators.reports import publish_report
+
+    compared = compare_completeness(store, ledger, compaction, utc_now().date())
+    publish_report(
+        store,
+        ledger,
+        kind="completeness",
+        subject=compaction.wave_id,
+        body=compared.render(),
+        suffix="html",
+    )
+    return compared.summary()
 
 
 def compare_completeness(

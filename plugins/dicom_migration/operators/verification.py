@@ -146,7 +146,8 @@ class SettleMismatchesOperator(WavesOperator):
 class SealManifestsOperator(WavesOperator):
     """Compact the manifests of each wave, judge their completeness, note images stored twice.
 
-    :return: instances, parts, duplicated images and whether the suite is met, for each wave
+    :return: instances, duplicated images, whether the suite is met and the scores of
+        completeness before and after, for each wave
     """
 
     def execute(self, context: Context) -> dict[str, dict[str, Any]]:
@@ -154,7 +155,7 @@ class SealManifestsOperator(WavesOperator):
         from dicom_migration.hooks.cloud import open_store
         from dicom_migration.hooks.ledger import open_ledger
         from dicom_migration.operations.duplicates import note_duplicates
-        from dicom_migration.operators.completeness import judge_manifests
+        from dicom_migration.operators.completeness import judge_manifests, report_completeness
         from dicom_migration.policies.verification import load_verification_policy
         from dicom_migration.verification.compaction import compact_wave
 
@@ -172,6 +173,7 @@ class SealManifestsOperator(WavesOperator):
                     "instances": compaction.instances,
                     "duplicated_images": twice.images,
                     **result.summary(),
+                    **report_completeness(store, ledger, compaction),
                 }
         return told
 
