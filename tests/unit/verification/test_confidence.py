@@ -38,6 +38,11 @@ def test_a_finite_population_needs_what_counting_all_draws_says(population):
     assert missed(size) <= 0.05 < missed(size - 1)
 
 
+def test_a_probability_that_is_exactly_met_needs_no_instance_more():
+    assert sample_size(0.01, 0.95, 100) == 95
+    assert upper_bound([Drawn(100, 95)], 0, 0.95) == 0
+
+
 def test_clopper_and_pearsons_bound_is_the_textbook_one():
     # One-sided 95 %: 0 of 59 bounds 4.95 %, 3 of 100 bounds 7.57 %.
     assert upper_bound([Drawn(10**9, 59)], 0, 0.95) == pytest.approx(0.0495, abs=2e-4)

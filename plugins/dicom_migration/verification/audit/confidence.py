@@ -11,6 +11,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+#: What floating point may be off by where a probability is exactly the one asked for.
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
@@ -28,7 +31,7 @@ def sample_size(
     The smallest n for which ``defect_rate`` or more defects would have shown more than `failures`
     with `confidence`; of a finite `population` at most all.
     """
-    miss = 1 - confidence
+    miss = 1 - confidence + _ROUNDING
     if population is None:
         low, high = failures, 64
         while _binomial_cdf(failures, high, defect_rate) > miss:
@@ -77,7 +80,7 @@ def _left_possible(strata: Sequence[Drawn], confidence: float) -> int:
     defects, spent = 0, 0.0
     while heap:
         cost, number, held = heapq.heappop(heap)
-        if math.isinf(cost) or spent + cost >= budget:
+        if math.isinf(cost) or spent + cost >= budget - _ROUNDING:
             break
         spent += cost
         defects += 1
