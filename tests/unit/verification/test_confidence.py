@@ -45,8 +45,8 @@ def test_a_probability_that_is_exactly_met_needs_no_instance_more():
 
 def test_clopper_and_pearsons_bound_is_the_textbook_one():
     # One-sided 95 %: 0 of 59 bounds 4.95 %, 3 of 100 bounds 7.57 %.
-    assert upper_bound([Drawn(10**9, 59)], 0, 0.95) == pytest.approx(0.0495, abs=2e-4)
-    assert upper_bound([Drawn(10**9, 100)], 3, 0.95) == pytest.approx(0.0757, abs=2e-4)
+    assert upper_bound([Drawn(10**6, 59)], 0, 0.95) == pytest.approx(0.0495, abs=2e-4)
+    assert upper_bound([Drawn(10**6, 100)], 3, 0.95) == pytest.approx(0.0757, abs=2e-4)
 
 
 def test_a_census_leaves_nothing_to_chance():
