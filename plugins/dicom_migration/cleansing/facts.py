@@ -46,15 +46,23 @@ def wave_frame(
 ) -> DataFrame:
     """Return the facts of a wave, one row a header, as they will be with `corrections` applied.
 
+    With the columns that :func:`facts_frame` adds.
+    """
+    with ledger.read() as connection:
+        rows = read_facts(connection, wave_id)
+    apply_corrections(rows, corrections)
+    return facts_frame(rows, today)
+
+
+def facts_frame(rows: list[dict[str, Any]], today: date) -> DataFrame:
+    """Return header facts as the suites judge them, one row a header.
+
     Added columns: ``study_date_is`` and ``birth_date_is`` (``plausible``, ``malformed``,
     ``too early``, ``future``; empty when there is no date), ``birth_before_study`` and
     ``laterality_known``.
     """
     from pandas import DataFrame
 
-    with ledger.read() as connection:
-        rows = read_facts(connection, wave_id)
-    apply_corrections(rows, corrections)
     for row in rows:
         row.update(_derived(row, today))
     columns = [column.name for column in schema.header_fact.columns]
