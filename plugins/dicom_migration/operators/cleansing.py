@@ -289,12 +289,14 @@ def _judge_twice(operator: ConnectedOperator, ledger: Any, wave_id: str, suites:
     from dicom_migration.cleansing.proposals import read_corrections
     from dicom_migration.ledger import utc_now
     from dicom_migration.quality import judge_frame, store_results
+    from dicom_migration.quality.columns import columns_of_suites
 
     today = utc_now().date()
     with ledger.read() as connection:
         corrections = read_corrections(connection, wave_id)
-    before = judge_wave(ledger, wave_id, suites, judge_frame, today)
-    after = judge_wave(ledger, wave_id, suites, judge_frame, today, corrections)
+    columns = columns_of_suites(suites)
+    before = judge_wave(ledger, wave_id, suites, judge_frame, today, (), columns)
+    after = judge_wave(ledger, wave_id, suites, judge_frame, today, corrections, columns)
     for when, judged in (("before", before), ("after", after)):
         named: list[Any] = [replace(j, suite=f"{j.suite}:{when}") for j in judged.judgements]  # type: ignore[type-var]
         store_results(ledger, "cleansing", wave_id, named)
