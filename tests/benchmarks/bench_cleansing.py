@@ -69,13 +69,14 @@ def main() -> None:
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/ledger.db"
-        for work in (fill, measure):
-            with ProcessPoolExecutor(1, mp_context=spawn) as process:
-                found = process.submit(work, url, headers).result()
+        with ProcessPoolExecutor(1, mp_context=spawn) as process:
+            process.submit(fill, url, headers).result()
+        with ProcessPoolExecutor(1, mp_context=spawn) as process:
+            found = process.submit(measure, url, headers).result()
     report("cleansing", found)
 
 
-def fill(url: str, headers: int) -> list[Comparison]:
+def fill(url: str, headers: int) -> None:
     """Make the headers up, inside the database."""
     with Ledger(url) as ledger:
         ledger.upgrade()
@@ -83,7 +84,6 @@ def fill(url: str, headers: int) -> list[Comparison]:
         with ledger.write() as connection:
             connection.execute(text(_STUDIES.format(studies=studies, wave=WAVE)))
             connection.execute(text(_HEADERS.format(each=HEADERS_A_STUDY)))
-    return []
 
 
 def measure(url: str, headers: int) -> list[Comparison]:

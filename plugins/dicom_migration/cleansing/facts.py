@@ -67,7 +67,7 @@ def count_untouched(
         headers += len(rows)
         for row in rows:
             mine = by_study.get(row[0])
-            free += mine is None or not any(covers(each, row._mapping) for each in mine)
+            free += mine is None or not any(covers(each, dict(row._mapping)) for each in mine)
     return headers, free
 
 
@@ -109,7 +109,8 @@ def wave_frame(
             for rows in _chunks(connection, wave_id, names)
         ]
     arrays = [
-        chunked_array([chunk[place] for chunk in chunks], kind) for place, kind in enumerate(types)
+        chunked_array([chunk[place] for chunk in chunks], kind).combine_chunks()
+        for place, kind in enumerate(types)
     ]
     text, number = StringDtype(na_value=float("nan")), Int64Dtype()
     kinds = {string(): text, int64(): number}

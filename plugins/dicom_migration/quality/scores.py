@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 GROUPS = {"modality": "modality", "institution_name": "institution", "study_year": "year"}
 #: A group's name is told when so many headers bear it, and for so many groups of a kind.
 MIN_HEADERS, MAX_GROUPS = 10, 40
-NONE, OTHERS = "(none)", "(others)"
+NONE, OTHERS, EMPTY = "(none)", "(others)", " "
 # Defined terms of Modality (0008,0060): PS3.3 section C.7.3.1.1.1, the retired ones too.
 _DEFINED_TERMS = (
     "ANN AR ASMT AU BDUS BI BMD CFM CR CT CTPROTOCOL DG DMS DOC DX ECG EEG EMG EOG EPS ES FID GM "
@@ -81,11 +81,13 @@ class GroupCounter:
         for column, kind in GROUPS.items():
             if column not in frame:
                 continue
-            codes, names = pandas.factorize(frame[column].fillna(""))
+            codes, distinct = pandas.factorize(frame[column])
+            names = [*(str(name) or EMPTY for name in distinct), ""]
+            codes = numpy.where(codes < 0, len(distinct), codes)
             rows = numpy.bincount(codes, minlength=len(names))
-            counter._codes[kind] = (codes, [str(name) for name in names], rows)
+            counter._codes[kind] = (codes, names, rows)
             counter.groups[kind] = {
-                str(name): Tally(rows=int(count)) for name, count in zip(names, rows, strict=True)
+                name: Tally(rows=int(count)) for name, count in zip(names, rows, strict=True)
             }
         return counter
 
@@ -127,8 +129,9 @@ def scores_of(results: Sequence[QualityResult]) -> list[Score]:
 def _told(kind: str, tallies: dict[str, Tally]) -> dict[str, Tally]:
     """Return the groups by the names that may be shown, the largest ones by themselves."""
     told: dict[str, Tally] = {}
-    for name, tally in sorted(tallies.items(), key=lambda item: (-item[1].rows, item[0])):
-        shown = NONE if not name else name if _may_be_told(kind, name, tally) else OTHERS
+    present = ((name, tally) for name, tally in tallies.items() if tally.rows)
+    for name, tally in sorted(present, key=lambda item: (-item[1].rows, item[0])):
+        shown = NONE if not name.strip() else name if _may_be_told(kind, name, tally) else OTHERS
         if shown not in told and len(told) >= MAX_GROUPS:
             shown = OTHERS
         told.setdefault(shown, Tally()).add(tally)
