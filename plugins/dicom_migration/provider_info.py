@@ -37,6 +37,7 @@ def get_provider_info() -> dict[str, Any]:
                 ],
             }
         ],
+        "extra-links": ["dicom_migration.links.data_docs.DataDocsLink"],
         "connection-types": [_dicom(), _dicomweb(), _dicom_folder()],
     }
 

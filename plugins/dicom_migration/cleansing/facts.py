@@ -1,29 +1,36 @@
-"""A wave's header facts as a data frame, with the columns that expectations cannot compute."""
+"""A wave's header facts: as rows, and as a data frame for the suites to judge."""
 
 from __future__ import annotations
 
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import Integer, select
 
+from dicom_migration.cleansing.derived import SOURCES, add_derived
 from dicom_migration.header_attributes import with_attribute
 from dicom_migration.header_facts import TEXT_ENCODING, TEXT_FACTS
 from dicom_migration.ledger import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from datetime import date
 
     from pandas import DataFrame
-    from sqlalchemy import Connection
+    from pyarrow import Array, DataType
+    from sqlalchemy import Connection, Row
 
     from dicom_migration.cleansing.proposals import Correction
     from dicom_migration.ledger import Ledger
 
 KEYS = ("study_instance_uid", "series_instance_uid", "sop_instance_uid")
 COLUMN_OF = {keyword: column for column, keyword in TEXT_FACTS}
-#: Nobody was imaged before Röntgen, and no patient was born much earlier.
-FIRST_STUDY, FIRST_BIRTH = date(1900, 1, 1), date(1850, 1, 1)
+#: Columns that a frame always has: for naming rows, for groups, and to correct and derive others.
+ALWAYS = frozenset(
+    (*KEYS, *SOURCES, "modality", "sop_class_uid", "institution_name", TEXT_ENCODING)
+)
+ATTRIBUTES = "attributes"
+#: Rows that are in memory as rows, before they are columns.
+CHUNK = 20_000
 #: States whose headers are judged: cleansed ones too, so that judging again changes nothing.
 JUDGED = ("planned", "cleansed")
 
@@ -32,75 +39,103 @@ def read_facts(
     connection: Connection, wave_id: str, states: tuple[str, ...] = JUDGED
 ) -> list[dict[str, Any]]:
     """Return the header facts of the wave's studies in these states, in fixed order."""
+    names = [column.name for column in schema.header_fact.columns]
+    return [
+        dict(row._mapping) for rows in _chunks(connection, wave_id, names, states) for row in rows
+    ]
+
+
+def _chunks(
+    connection: Connection,
+    wave_id: str,
+    columns: Iterable[str],
+    states: tuple[str, ...] = JUDGED,
+) -> Iterator[Sequence[Row[Any]]]:
+    """Yield the rows in fixed order, without holding more of them than a chunk."""
     facts = schema.header_fact
-    rows = connection.execute(
-        select(facts)
+    rows = connection.execution_options(yield_per=CHUNK).execute(
+        select(*(facts.c[column] for column in columns))
         .join(schema.study, schema.study.c.study_instance_uid == facts.c.study_instance_uid)
         .where(schema.study.c.wave_id == wave_id, schema.study.c.state.in_(states))
         .order_by(*(facts.c[key] for key in KEYS))
     )
-    return [dict(row._mapping) for row in rows]
+    yield from rows.partitions()
+
+
+def count_untouched(
+    connection: Connection, wave_id: str, corrections: Iterable[Correction]
+) -> tuple[int, int]:
+    """Return how many headers the wave has, and how many of them no correction changes."""
+    by_study, headers, free = _by_study(corrections), 0, 0
+    for rows in _chunks(connection, wave_id, (*KEYS, TEXT_ENCODING)):
+        headers += len(rows)
+        for row in rows:
+            mine = by_study.get(row[0])
+            free += mine is None or not any(covers(each, dict(row._mapping)) for each in mine)
+    return headers, free
 
 
 def wave_frame(
-    ledger: Ledger, wave_id: str, today: date, corrections: Iterable[Correction] = ()
+    ledger: Ledger,
+    wave_id: str,
+    today: date,
+    corrections: Iterable[Correction] = (),
+    columns: Collection[str] | None = None,
 ) -> DataFrame:
     """Return the facts of a wave, one row a header, as they will be with `corrections` applied.
 
-    With the columns that :func:`facts_frame` adds.
+    With the columns that :func:`facts_frame` adds. The frame is built column by column, a chunk of
+    rows at a time, and holds text as Arrow does: a million headers are some hundred megabytes.
+
+    Parameters
+    ----------
+    columns
+        What will be looked at; identifiers and what they are grouped by are always there.
+        None: every column.
     """
+    names = [
+        column.name
+        for column in schema.header_fact.columns
+        if columns is None or column.name in columns or column.name in ALWAYS
+    ]
+    by_study = _by_study(corrections)
     with ledger.read() as connection:
-        rows = read_facts(connection, wave_id)
-    apply_corrections(rows, corrections)
-    return facts_frame(rows, today)
+        chunks = [
+            _as_columns(_corrected(rows, by_study) if by_study else rows, names)
+            for rows in _chunks(connection, wave_id, names)
+        ]
+    return _framed(chunks, names, today)
 
 
 def facts_frame(rows: list[dict[str, Any]], today: date) -> DataFrame:
     """Return header facts as the suites judge them, one row a header.
 
     Added columns: ``study_date_is`` and ``birth_date_is`` (``plausible``, ``malformed``,
-    ``too early``, ``future``; empty when there is no date), ``birth_before_study`` and
-    ``laterality_known``.
+    ``too early``, ``future``; missing when there is no date), ``birth_before_study``,
+    ``laterality_known`` and ``study_year``.
     """
-    from pandas import DataFrame
-
-    for row in rows:
-        row.update(_derived(row, today))
-    columns = [column.name for column in schema.header_fact.columns]
-    derived = ["study_date_is", "birth_date_is", "birth_before_study", "laterality_known"]
-    return DataFrame(rows, columns=[*columns, *derived], dtype=object)
+    names = [column.name for column in schema.header_fact.columns]
+    chunks = [_as_columns([[row.get(name) for name in names] for row in rows], names)]
+    return _framed(chunks if rows else [], names, today)
 
 
 def apply_corrections(rows: list[dict[str, Any]], corrections: Iterable[Correction]) -> None:
     """Change the rows to what the headers will say."""
-    by_study: dict[str, list[Correction]] = {}
-    for correction in corrections:
-        by_study.setdefault(correction.study_instance_uid, []).append(correction)
+    by_study = _by_study(corrections)
     for row in rows:
         for correction in by_study.get(row["study_instance_uid"], ()):
             if not covers(correction, row):
                 continue
             row[COLUMN_OF[correction.keyword]] = correction.new_value or None
-            row["attributes"] = with_attribute(
-                row["attributes"], correction.keyword, correction.new_value
-            )
+            if row.get(ATTRIBUTES) is not None:
+                row[ATTRIBUTES] = with_attribute(
+                    row[ATTRIBUTES], correction.keyword, correction.new_value
+                )
             if correction.keyword == "SpecificCharacterSet":
                 row[TEXT_ENCODING] = "declared"
 
 
-def untouched(rows: Iterable[dict[str, Any]], corrections: Iterable[Correction]) -> int:
-    """Return how many of the headers no correction changes."""
-    by_study: dict[str, list[Correction]] = {}
-    for correction in corrections:
-        by_study.setdefault(correction.study_instance_uid, []).append(correction)
-    return sum(
-        not any(covers(correction, row) for correction in by_study.get(key, ()))
-        for row in rows
-        for key in (row["study_instance_uid"],)
-    )
-
-
-def covers(correction: Correction, row: dict[str, Any]) -> bool:
+def covers(correction: Correction, row: Mapping[str, Any]) -> bool:
     """Tell whether the correction is of this header."""
     return (
         correction.series_instance_uid in ("", row["series_instance_uid"])
@@ -109,31 +144,56 @@ def covers(correction: Correction, row: dict[str, Any]) -> bool:
     )
 
 
-def _derived(row: dict[str, Any], today: date) -> dict[str, Any]:
-    study, birth = _parsed(row["study_date"]), _parsed(row["patient_birth_date"])
-    return {
-        "study_date_is": _plausible(row["study_date"], study, FIRST_STUDY, today),
-        "birth_date_is": _plausible(row["patient_birth_date"], birth, FIRST_BIRTH, today),
-        "birth_before_study": None if study is None or birth is None else birth <= study,
-        "laterality_known": bool(row["laterality"] or row["image_laterality"]),
-    }
+def _by_study(corrections: Iterable[Correction]) -> dict[str, list[Correction]]:
+    by_study: dict[str, list[Correction]] = {}
+    for correction in corrections:
+        by_study.setdefault(correction.study_instance_uid, []).append(correction)
+    return by_study
 
 
-def _plausible(text: str | None, parsed: date | None, first: date, today: date) -> str | None:
-    if not text:
-        return None
-    if parsed is None:
-        return "malformed"
-    if parsed < first:
-        return "too early"
-    return "future" if parsed > today else "plausible"
+def _corrected(
+    rows: Sequence[Row[Any]], by_study: dict[str, list[Correction]]
+) -> list[Sequence[Any]]:
+    """Return the rows with the corrections applied; most rows have none and stay as they are."""
+    names = rows[0]._fields
+    changed: list[Sequence[Any]] = []
+    for row in rows:
+        mine = by_study.get(row.study_instance_uid)
+        if mine:
+            one = dict(row._mapping)
+            apply_corrections([one], mine)
+            changed.append([one[name] for name in names])
+        else:
+            changed.append(row)
+    return changed
 
 
-def _parsed(text: str | None) -> date | None:
-    """Return the date that ``YYYYMMDD`` says (PS3.5 section 6.2, DA), None when it says none."""
-    if not text or len(text) != 8 or not (text.isascii() and text.isdigit()):
-        return None
-    try:
-        return date(int(text[:4]), int(text[4:6]), int(text[6:]))
-    except ValueError:
-        return None
+def _as_columns(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> list[Array]:
+    from pyarrow import array
+
+    arrays = []
+    for name, values in zip(names, zip(*rows, strict=True), strict=True):
+        column = array(values, _kind(name))
+        # A long text that headers of one device share: each of them once.
+        arrays.append(column.dictionary_encode() if name == ATTRIBUTES else column)
+    return arrays
+
+
+def _kind(name: str) -> DataType:
+    from pyarrow import int64, string
+
+    return int64() if isinstance(schema.header_fact.c[name].type, Integer) else string()
+
+
+def _framed(chunks: Sequence[Sequence[Array]], names: Sequence[str], today: date) -> DataFrame:
+    from pandas import Int64Dtype, StringDtype
+    from pyarrow import Table, chunked_array, dictionary, int32, int64, string
+
+    arrays = []
+    for place, name in enumerate(names):
+        kind = dictionary(int32(), string()) if name == ATTRIBUTES else _kind(name)
+        arrays.append(chunked_array([chunk[place] for chunk in chunks], kind).unify_dictionaries())
+    text, number = StringDtype(na_value=float("nan")), Int64Dtype()
+    kinds = {string(): text, int64(): number}
+    table = Table.from_arrays(arrays, list(names)).combine_chunks()
+    return add_derived(table.to_pandas(types_mapper=kinds.get), today)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from dicom_migration.archive import ImageArchive, InstanceRecord
 from dicom_migration.archive.sinks import MemorySink
+from dicom_migration.cleansing.choosing import chosen_instances
+from dicom_migration.cleansing.metadata import facts_by_metadata
 from dicom_migration.datasets import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     inflate,
@@ -62,7 +62,16 @@ def read_study(archive: ImageArchive, uid: str, policy: CleansingPolicy) -> Stud
     if not instances:
         detail = "The source lists no instances of it."
         study.notes.append(note_of(ReasonCode.STUDY_EMPTY, uid, detail))
-    for instance in _chosen(instances, policy):
+    wanted = list(chosen_instances(instances, policy))
+    try:
+        told = facts_by_metadata(archive, uid, wanted, policy)
+    except PermanentError as error:
+        study.notes.append(_own(error, uid))
+        return study
+    if told is not None:
+        study.facts.extend(told)
+        return study
+    for instance in wanted:
         try:
             study.facts.append(_read_instance(archive, instance, policy))
         except PermanentError as error:
@@ -75,17 +84,6 @@ def _own(error: PermanentError, uid: str, instance: InstanceRecord | None = None
     if error.reason in CONCERNS_EVERYBODY:
         raise error
     return note_of(error.reason, uid, error.message, instance, error.next_step)
-
-
-def _chosen(
-    instances: Sequence[InstanceRecord], policy: CleansingPolicy
-) -> Iterator[InstanceRecord]:
-    ordered = sorted(instances, key=lambda item: (item.series_instance_uid, item.sop_instance_uid))
-    if policy.headers == "all":
-        yield from ordered
-        return
-    for _, members in groupby(ordered, key=lambda item: item.series_instance_uid):
-        yield next(members)
 
 
 def _read_instance(

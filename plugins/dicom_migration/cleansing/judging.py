@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Protocol
@@ -33,7 +33,7 @@ class JudgedFinding(Protocol):
     @property
     def suggested_fix(self) -> str: ...  # noqa: D102
     @property
-    def keys(self) -> tuple[tuple[str, ...], ...]: ...  # noqa: D102
+    def keys(self) -> Sequence[tuple[str, ...]]: ...  # noqa: D102
 
 
 class Judgement(Protocol):
@@ -90,9 +90,13 @@ def judge_wave(
     judge: Judge,
     today: date,
     corrections: Iterable[Correction] = (),
+    columns: Collection[str] | None = None,
 ) -> WaveJudgement:
-    """Judge the wave's headers as they will be with `corrections` applied."""
-    frame = wave_frame(ledger, wave_id, today, corrections)
+    """Judge the wave's headers as they will be with `corrections` applied.
+
+    `columns` are those that the suites look at: no other one is read. None: all.
+    """
+    frame = wave_frame(ledger, wave_id, today, corrections, columns)
     outcome = WaveJudgement()
     for suite in suites:
         judgement = judge(frame, suite, KEYS)

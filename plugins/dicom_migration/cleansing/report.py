@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from dicom_migration.cleansing.facts import read_facts, untouched
+from dicom_migration.cleansing.facts import count_untouched
+from dicom_migration.cleansing.trend import KINDS, wave_scores
 from dicom_migration.ledger import schema
 from dicom_migration.policies.identity import ORDERS_RULE, PATIENTS_RULE
 from dicom_migration.reporting import render_report
@@ -41,7 +42,8 @@ def report_wave(
 ) -> str:
     """Return the report as HTML: counts, UIDs and masked values only."""
     with ledger.read() as connection:
-        rows = read_facts(connection, wave_id)
+        headers, untouched = count_untouched(connection, wave_id, corrections)
+        scores = wave_scores(connection, wave_id)
     return render_report(
         "cleansing_report.html.j2",
         wave_id=wave_id,
@@ -51,9 +53,11 @@ def report_wave(
         rules=[*_by_rule(ruleset, corrections), *_by_list(corrections)],
         corrections=len(corrections),
         studies_corrected=len({correction.study_instance_uid for correction in corrections}),
-        headers=len(rows),
-        untouched=untouched(rows, corrections),
+        headers=headers,
+        untouched=untouched,
         suites=_side_by_side(before, after),
+        scores=scores,
+        kinds=KINDS,
         failing=sorted(after.failing.items())[:MAX_LISTED],
         failing_total=len(after.failing),
         exceptions=_open_exceptions(ledger, wave_id),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dicom_migration.links.data_docs import DATA_DOCS_KEY, DataDocsLink
 from dicom_migration.operators.approval import StandingApprovalOperator, approver_of
 from dicom_migration.operators.connected import ConnectedOperator
 from dicom_migration.operators.defaults import CLEANSED_WAVE
@@ -131,6 +132,7 @@ class ProposeCorrectionsOperator(ConnectedOperator):
     """
 
     template_fields: Sequence[str] = (*ConnectedOperator.template_fields, "wave")
+    operator_extra_links = (DataDocsLink(),)
 
     def __init__(self, *, wave: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -145,6 +147,7 @@ class ProposeCorrectionsOperator(ConnectedOperator):
         from dicom_migration.cleansing.settlement import kept_back_of
         from dicom_migration.hooks.cloud import open_store
         from dicom_migration.hooks.ledger import open_ledger
+        from dicom_migration.operators.data_docs import publish_data_docs
         from dicom_migration.operators.reports import publish_report
 
         wave_id = str(self.wave["wave_id"])
@@ -153,12 +156,13 @@ class ProposeCorrectionsOperator(ConnectedOperator):
             found = propose_corrections(ledger, wave_id, ruleset, sha256)
             found = reconciled(ledger, wave_id, sha256, found)
             conflicts = note_identity_conflicts(ledger, wave_id)
-            before, after = _judge_twice(self, ledger, wave_id, suites)
+            before, after = _judge_twice(self, ledger, wave_id, suites, str(context["run_id"]))
             html = report_wave(ledger, wave_id, ruleset, sha256, found, before, after)
             with open_store(self.target_conn_id) as store:
                 uri = publish_report(
                     store, ledger, kind="cleansing", subject=wave_id, body=html, suffix="html"
                 )
+                docs = publish_data_docs(store, ledger, wave_id, before, after)
             approver = standing_approval(ledger, wave_id, sha256)
             with ledger.read() as connection:
                 kept_back = len(kept_back_of(connection, wave_id, after.failing))
@@ -171,6 +175,7 @@ class ProposeCorrectionsOperator(ConnectedOperator):
             "score_before": round(before.score, 4),
             "score_after": round(after.score, 4),
             "report_uri": uri,
+            DATA_DOCS_KEY: docs,
             "approved_by": approver,
         }
         return {**summary, "approval_text": approval_text(summary)}
@@ -257,7 +262,7 @@ class SettleWaveOperator(ConnectedOperator):
         _, suites, sha256 = _rules_and_suites()
         with open_ledger(self.ledger_conn_id) as ledger:
             require_approval(ledger, wave_id, sha256)
-            _, after = _judge_twice(self, ledger, wave_id, suites)
+            _, after = _judge_twice(self, ledger, wave_id, suites, str(context["run_id"]))
             settled = settle_wave(ledger, wave_id, sha256, after.failing)
         if CLEANSED_WAVE in self.outlets:
             # Also when nothing is left to move: the chain must end with a certificate.
@@ -281,23 +286,28 @@ def _rules_and_suites() -> tuple[Any, list[str], str]:
     return ruleset, suites, approval_hash(changing, suites_hash(suites))
 
 
-def _judge_twice(operator: ConnectedOperator, ledger: Any, wave_id: str, suites: list[str]) -> Any:
-    """Judge the wave's headers as they are and as they will be, and keep both judgements."""
+def _judge_twice(
+    operator: ConnectedOperator, ledger: Any, wave_id: str, suites: list[str], run: str
+) -> Any:
+    """Judge the wave's headers as they are and as they will be; keep both, and their scores."""
     from dataclasses import replace
 
     from dicom_migration.cleansing.judging import judge_wave
     from dicom_migration.cleansing.proposals import read_corrections
     from dicom_migration.ledger import utc_now
-    from dicom_migration.quality import judge_frame, store_results
+    from dicom_migration.quality import judge_frame, scores_of, store_results, store_scores
+    from dicom_migration.quality.columns import columns_of_suites
 
     today = utc_now().date()
     with ledger.read() as connection:
         corrections = read_corrections(connection, wave_id)
-    before = judge_wave(ledger, wave_id, suites, judge_frame, today)
-    after = judge_wave(ledger, wave_id, suites, judge_frame, today, corrections)
+    columns = columns_of_suites(suites)
+    before = judge_wave(ledger, wave_id, suites, judge_frame, today, (), columns)
+    after = judge_wave(ledger, wave_id, suites, judge_frame, today, corrections, columns)
     for when, judged in (("before", before), ("after", after)):
         named: list[Any] = [replace(j, suite=f"{j.suite}:{when}") for j in judged.judgements]  # type: ignore[type-var]
         store_results(ledger, "cleansing", wave_id, named)
+        store_scores(ledger, "cleansing", wave_id, run, when, scores_of(judged.judgements))  # type: ignore[arg-type]
         for result in named:
             operator.log.info("%s", result.table())
     return before, after

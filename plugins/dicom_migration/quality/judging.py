@@ -9,11 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dicom_migration.errors import PermanentError, ReasonCode
+from dicom_migration.quality.columns import columns_of
+from dicom_migration.quality.failing_rows import FailingRows
 from dicom_migration.quality.results import Finding, QualityResult
+from dicom_migration.quality.scores import GroupCounter
 from dicom_migration.quality.suites import ExpectationSpec, Suite, load_suite
 
 if TYPE_CHECKING:
@@ -21,10 +24,8 @@ if TYPE_CHECKING:
 
     from dicom_migration.ledger import Ledger
 
-
-#: Turns what Great Expectations says of failing rows into their keys.
-Naming = Callable[[list[Any]], "Iterator[tuple[str, ...]]"]
-_COUNTS: dict[str, Any] = {"result_format": "SUMMARY", "partial_unexpected_count": 0}
+#: Makes the identifiers of failing rows of what Great Expectations lists.
+_Named = Callable[[int, Sequence[Any]], Sequence[tuple[str, ...]]]
 
 
 def judge_frame(frame: DataFrame, suite_name: str, keys: Sequence[str] = ()) -> QualityResult:
@@ -33,7 +34,8 @@ def judge_frame(frame: DataFrame, suite_name: str, keys: Sequence[str] = ()) -> 
     Parameters
     ----------
     keys
-        Columns that identify a row; the findings then name the failing rows by them.
+        Columns that identify a row; the findings then name the failing rows by them, and the
+        rows are counted by the groups of :data:`~dicom_migration.quality.scores.GROUPS`.
 
     Raises
     ------
@@ -48,15 +50,23 @@ def judge_frame(frame: DataFrame, suite_name: str, keys: Sequence[str] = ()) -> 
         frame = frame.assign(attributes=frame["attributes"].astype("category"))
     context = _context()
     asset = context.data_sources.add_pandas("frame").add_dataframe_asset("rows")
-    batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
+    # It copies the frame for each expectation, so it gets what the suite looks at and no more.
+    looked_at = columns_of(suite)
+    narrow = frame[[column for column in frame if column in looked_at]]
+    batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": narrow})
+    if not keys:
+        return QualityResult(suite.name, len(frame), _judge(batch, suite, _SUMMARY, _nobody))
+    counter, named = GroupCounter.of(frame), frame[list(keys)]
 
-    def named(numbers: list[Any]) -> Iterator[tuple[str, ...]]:
-        chosen = frame[list(keys)].iloc[numbers]
-        return zip(*(map(str, chosen[key]) for key in keys), strict=True)
+    def rows_at(evaluated: int, positions: Sequence[Any]) -> FailingRows:
+        import numpy
 
-    # Great Expectations names rows one value at a time: 0.1 ms a row. Their numbers are at hand.
-    form = {"result_format": "COMPLETE"} if keys else _COUNTS
-    return _judge(batch, suite, form, named, len(frame))
+        failing = FailingRows(named, numpy.asarray(positions, dtype=numpy.intp))
+        counter.add(evaluated, failing.positions)
+        return failing
+
+    findings = _judge(batch, suite, {"result_format": "COMPLETE"}, rows_at)
+    return QualityResult(suite.name, len(frame), findings, counter.groups)
 
 
 def judge_query(
@@ -74,16 +84,25 @@ def judge_query(
     add = context.data_sources.add_sqlite if ledger.is_sqlite else context.data_sources.add_postgres
     asset = add("ledger", connection_string=ledger.url).add_query_asset("rows", query=query)
     batch = asset.add_batch_definition_whole_table("all").get_batch()
-
-    def named(found: list[Any]) -> Iterator[tuple[str, ...]]:
-        return (tuple(str(row[key]) for key in keys) for row in found)
-
+    if not keys:
+        return QualityResult(suite.name, rows, _judge(batch, suite, _SUMMARY, _nobody))
     form = {
         "result_format": "COMPLETE",
         "unexpected_index_column_names": list(keys),
         "return_unexpected_index_query": False,
     }
-    return _judge(batch, suite, form if keys else _COUNTS, named, rows)
+
+    def rows_by(_evaluated: int, listed: Sequence[Any]) -> Sequence[tuple[str, ...]]:
+        return tuple(tuple(str(row[key]) for key in keys) for row in listed)
+
+    return QualityResult(suite.name, rows, _judge(batch, suite, form, rows_by))
+
+
+_SUMMARY: dict[str, Any] = {"result_format": "SUMMARY", "partial_unexpected_count": 0}
+
+
+def _nobody(_evaluated: int, _listed: Sequence[Any]) -> Sequence[tuple[str, ...]]:
+    return ()
 
 
 def _chosen(frame: DataFrame, suite: Suite) -> DataFrame:
@@ -113,9 +132,7 @@ def _context() -> Any:
     return context
 
 
-def _judge(
-    batch: Any, suite: Suite, form: dict[str, Any], named: Naming, rows: int
-) -> QualityResult:
+def _judge(batch: Any, suite: Suite, form: dict[str, Any], named: _Named) -> tuple[Finding, ...]:
     import great_expectations as gx
     from great_expectations.exceptions import GreatExpectationsError
 
@@ -141,25 +158,26 @@ def _judge(
     for result in outcome.results:
         position = int(result.expectation_config.meta["position"])
         findings[position] = _finding(suite, suite.expectations[position], result, named)
-    ordered = tuple(findings[position] for position in sorted(findings))
-    return QualityResult(suite.name, rows, ordered)
+        result.result.clear()  # the values it found are not needed any more
+    return tuple(findings[position] for position in sorted(findings))
 
 
-def _finding(suite: Suite, spec: ExpectationSpec, result: Any, named: Naming) -> Finding:
+def _finding(suite: Suite, spec: ExpectationSpec, result: Any, named: _Named) -> Finding:
     outcome = result.result
     if "element_count" not in outcome and "observed_value" not in outcome:
         raise _misfit(suite, f"{spec.type} of {_columns(spec)} could not be evaluated")
+    evaluated = int(outcome.get("element_count", 1))
     return Finding(
         title=spec.meta.title,
         expectation=spec.type,
         columns=_columns(spec),
         reason_code=spec.meta.reason_code.value,
         severity=spec.severity,
-        evaluated=int(outcome.get("element_count", 1)),
+        evaluated=evaluated,
         unexpected=int(outcome.get("unexpected_count", 0 if result.success else 1)),
         success=bool(result.success),
         suggested_fix=spec.meta.suggested_fix,
-        keys=tuple(named(outcome.get("unexpected_index_list") or [])),
+        keys=named(evaluated, outcome.get("unexpected_index_list") or ()),
     )
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dicom_migration.quality.scores import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +32,20 @@ class Finding:
     unexpected: int
     success: bool
     suggested_fix: str = ""
-    keys: tuple[tuple[str, ...], ...] = ()
+    keys: Sequence[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class QualityResult:
-    """One suite's outcome; `success` speaks of critical expectations only."""
+    """One suite's outcome; `success` speaks of critical expectations only.
+
+    `groups` has the counts by modality, institution and year, for the columns that were judged.
+    """
 
     suite: str
     rows_judged: int
     findings: tuple[Finding, ...]
+    groups: dict[str, dict[str, Tally]] = field(default_factory=dict, repr=False)
 
     @property
     def success(self) -> bool:
@@ -58,11 +66,8 @@ class QualityResult:
 
     def report(self) -> dict[str, Any]:
         """Return everything but the keys, for the ledger and for reports."""
-        findings = []
-        for finding in self.findings:
-            row = asdict(finding)
-            del row["keys"]
-            findings.append(row)
+        told = [each.name for each in fields(Finding) if each.name != "keys"]
+        findings = [{name: getattr(f, name) for name in told} for f in self.findings]
         return {**self.summary(), "findings": findings}
 
     def table(self) -> str:

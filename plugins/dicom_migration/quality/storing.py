@@ -13,6 +13,7 @@ from dicom_migration.ledger import schema, utc_now
 if TYPE_CHECKING:
     from dicom_migration.ledger import Ledger
     from dicom_migration.quality.results import QualityResult
+    from dicom_migration.quality.scores import Score
 
 
 def store_results(
@@ -41,6 +42,31 @@ def store_results(
                     summary=json.dumps(result.report()),
                 )
             )
+
+
+def store_scores(
+    ledger: Ledger, phase: str, subject: str, run: str, moment: str, scores: Iterable[Score]
+) -> None:
+    """Keep the scores of one judgement; what the same run stored before is replaced."""
+    table = schema.quality_score
+    said = {"phase": phase, "subject": subject, "run": run[:250], "moment": moment}
+    now = utc_now()
+    rows = [
+        {
+            **said,
+            "kind": score.kind,
+            "name": score.name,
+            "created_at": now,
+            "rows_judged": score.rows,
+            "evaluated": score.evaluated,
+            "unexpected": score.unexpected,
+        }
+        for score in scores
+    ]
+    with ledger.write() as connection:
+        connection.execute(delete(table).where(*(table.c[key] == said[key] for key in said)))
+        if rows:
+            connection.execute(insert(table), rows)
 
 
 def stored_report(ledger: Ledger, phase: str, subject: str, suite: str) -> dict[str, Any] | None:

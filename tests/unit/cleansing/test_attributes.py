@@ -12,4 +12,5 @@ def test_a_corrected_header_is_judged_as_it_will_be(ledger: Ledger, add_study: A
     add_study(2, {"patient_sex": "W", "attributes": None})
     corrections = propose_corrections(ledger, WAVE, load_ruleset(), "a" * 64)
     frame = wave_frame(ledger, WAVE, date(2025, 11, 1), corrections)
-    assert list(frame["attributes"]) == [" 00100020 00100040 ", None]
+    assert frame["attributes"][0] == " 00100020 00100040 "
+    assert frame["attributes"].isna()[1]

@@ -113,6 +113,26 @@ quality_result = Table(
     Column("summary", Text, nullable=False),
 )
 
+# The counts that scores are made of, by who or what was judged; no values but the names of groups.
+
+quality_score = Table(
+    "quality_score",
+    metadata,
+    Column("phase", String(32), primary_key=True),
+    Column("subject", String(64), primary_key=True),
+    # of the DAG; a task that is tried again replaces what it said
+    Column("run", String(250), primary_key=True),
+    # before or after corrections
+    Column("moment", String(8), primary_key=True),
+    # all, suite, modality, institution or year
+    Column("kind", String(16), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("created_at", UTC_TIME, nullable=False),
+    count("rows_judged"),
+    count("evaluated"),
+    count("unexpected"),
+)
+
 certificate = Table(
     "certificate",
     metadata,
