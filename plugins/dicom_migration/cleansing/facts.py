@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from dicom_migration.header_attributes import with_attribute
 from dicom_migration.header_facts import TEXT_ENCODING, TEXT_FACTS
 from dicom_migration.ledger import schema
 
@@ -72,6 +73,9 @@ def apply_corrections(rows: list[dict[str, Any]], corrections: Iterable[Correcti
             if not covers(correction, row):
                 continue
             row[COLUMN_OF[correction.keyword]] = correction.new_value or None
+            row["attributes"] = with_attribute(
+                row["attributes"], correction.keyword, correction.new_value
+            )
             if correction.keyword == "SpecificCharacterSet":
                 row[TEXT_ENCODING] = "declared"
 
