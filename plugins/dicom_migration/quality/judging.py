@@ -36,8 +36,7 @@ def judge_frame(frame: DataFrame, suite_name: str, keys: Sequence[str] = ()) -> 
         With reason ``policy_invalid`` when the suite is malformed or does not fit the columns.
     """
     suite = load_suite(suite_name)
-    if suite.modalities:
-        frame = frame[frame["modality"].isin(suite.modalities)]
+    frame = _chosen(frame, suite)
     if frame.empty:
         return _nothing_judged(suite)
     context = _context()
@@ -64,6 +63,20 @@ def judge_query(
     return _judge(batch, suite, keys, rows)
 
 
+def _chosen(frame: DataFrame, suite: Suite) -> DataFrame:
+    """Return the rows that the suite is for; see :class:`Suite`."""
+    if not suite.modalities and not suite.sop_classes:
+        return frame
+    by_modality = frame["modality"].isin(suite.modalities)
+    if not suite.sop_classes or "sop_class_uid" not in frame:
+        return frame[by_modality]
+    classes = frame["sop_class_uid"].fillna("")
+    by_class = classes.isin(suite.sop_classes)
+    if suite.both:
+        return frame[by_modality & (by_class | (classes == ""))]
+    return frame[by_class | ((classes == "") & by_modality)]
+
+
 def _context() -> Any:
     """Return a context that keeps nothing, draws nothing and tells nobody."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
@@ -80,6 +93,8 @@ def _context() -> Any:
 def _judge(batch: Any, suite: Suite, keys: Sequence[str], rows: int) -> QualityResult:
     import great_expectations as gx
     from great_expectations.exceptions import GreatExpectationsError
+
+    import dicom_migration.quality.expectations  # noqa: F401 - importing registers them
 
     expectations = [
         {
