@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import sqlalchemy as sa
 from great_expectations.execution_engine import PandasExecutionEngine, SqlAlchemyExecutionEngine
@@ -78,6 +78,5 @@ class ExpectPixelLengthToBeConsistent(MulticolumnMapExpectation):
     Rows whose pixel data is absent, encapsulated or was not looked at are not judged.
     """
 
-    column_list: Sequence[str] = COLUMNS
-    ignore_row_if: str = "never"
+    ignore_row_if: Literal["all_values_are_missing", "any_value_is_missing", "never"] = "never"
     map_metric: ClassVar[str] = "multicolumn_values.dicom_pixel_length"
