@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pandas import DataFrame
 
+from dicom_migration.errors import PermanentError
 from dicom_migration.ledger import Ledger
 from dicom_migration.policies.loading import INCLUDE_VARIABLE
 from dicom_migration.quality import QualityResult, judge_frame, judge_query
@@ -198,3 +199,12 @@ def test_forms_of_value_representations_are_judged_in_memory(judge: Judge) -> No
         [{"value": value} for value in values],
     )
     assert failing(result) == {1, 2}
+
+
+def test_a_keyword_that_the_dictionary_lacks_is_refused(judge: Judge) -> None:
+    with pytest.raises(PermanentError, match=r"one\.json"):
+        judge(
+            "expect_attribute_to_be_known",
+            {"column": "value", "keyword": "Rowz"},
+            [{"value": " 00280010 "}],
+        )
