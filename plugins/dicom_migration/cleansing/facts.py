@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Integer, select
 
 from dicom_migration.cleansing.derived import SOURCES, add_derived
+from dicom_migration.header_attributes import with_attribute
 from dicom_migration.header_facts import TEXT_ENCODING, TEXT_FACTS
 from dicom_migration.ledger import schema
 
@@ -24,7 +25,17 @@ if TYPE_CHECKING:
 KEYS = ("study_instance_uid", "series_instance_uid", "sop_instance_uid")
 COLUMN_OF = {keyword: column for column, keyword in TEXT_FACTS}
 #: Columns that a frame always has: for naming rows, for groups, and to correct and derive others.
-ALWAYS = frozenset((*KEYS, *SOURCES, "modality", "institution_name", TEXT_ENCODING))
+ALWAYS = frozenset(
+    (
+        *KEYS,
+        *SOURCES,
+        "sop_class_uid",
+        "modality",
+        "institution_name",
+        TEXT_ENCODING,
+        "attributes",
+    )
+)
 #: Rows that are in memory as rows, before they are columns.
 CHUNK = 20_000
 #: States whose headers are judged: cleansed ones too, so that judging again changes nothing.
@@ -126,6 +137,9 @@ def apply_corrections(rows: list[dict[str, Any]], corrections: Iterable[Correcti
             if not covers(correction, row):
                 continue
             row[COLUMN_OF[correction.keyword]] = correction.new_value or None
+            row["attributes"] = with_attribute(
+                row["attributes"], correction.keyword, correction.new_value
+            )
             if correction.keyword == "SpecificCharacterSet":
                 row[TEXT_ENCODING] = "declared"
 

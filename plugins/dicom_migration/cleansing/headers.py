@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from dicom_migration.archive import ImageArchive, InstanceRecord
 from dicom_migration.archive.sinks import MemorySink
 from dicom_migration.cleansing.choosing import chosen_instances
 from dicom_migration.cleansing.metadata import facts_by_metadata
-from dicom_migration.datasets import parse_dataset
+from dicom_migration.datasets import (
+    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+    inflate,
+    read_header,
+)
 from dicom_migration.errors import CONCERNS_EVERYBODY, PermanentError, ReasonCode
+from dicom_migration.header_attributes import attributes_of, pixel_bytes_at
 from dicom_migration.header_facts import read_header_facts, storable, text_value
 from dicom_migration.ledger import ExceptionNote
 from dicom_migration.uids import is_valid_uid
@@ -113,11 +119,7 @@ def _read_instance(
     identity, data = sink.instances[0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's warnings quote values, which are PHI
-        dataset = parse_dataset(
-            data, identity.transfer_syntax_uid, sop_instance_uid=instance.sop_instance_uid
-        )
-        facts = read_header_facts(dataset)
-        _check_identifiers(dataset, instance)
+        facts = _read_facts(data, identity.transfer_syntax_uid, instance)
     return {
         "study_instance_uid": instance.study_instance_uid,
         "series_instance_uid": instance.series_instance_uid,
@@ -129,6 +131,23 @@ def _read_instance(
             for key, value in facts.items()
         },
     }
+
+
+def _read_facts(
+    data: bytes | memoryview, transfer_syntax_uid: str, instance: InstanceRecord
+) -> dict[str, str | int | None]:
+    """Return what the header says and which attributes it has, from one pass over it."""
+    if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+        data = inflate(data)
+    file = BytesIO(data)
+    dataset = read_header(file, transfer_syntax_uid, sop_instance_uid=instance.sop_instance_uid)
+    facts: dict[str, str | int | None] = {
+        "attributes": attributes_of(dataset),
+        "pixel_bytes": pixel_bytes_at(file, transfer_syntax_uid),
+    }
+    facts |= read_header_facts(dataset)
+    _check_identifiers(dataset, instance)
+    return facts
 
 
 def _check_identifiers(dataset: Any, instance: InstanceRecord) -> None:

@@ -43,13 +43,13 @@ def judge_frame(frame: DataFrame, suite_name: str, keys: Sequence[str] = ()) -> 
         With reason ``policy_invalid`` when the suite is malformed or does not fit the columns.
     """
     suite = load_suite(suite_name)
-    if suite.modalities:
-        frame = frame[frame["modality"].isin(suite.modalities)]
+    frame = _chosen(frame, suite).reset_index(drop=True)
     if frame.empty:
         return _nothing_judged(suite)
     context = _context()
     asset = context.data_sources.add_pandas("frame").add_dataframe_asset("rows")
-    frame = frame.reset_index(drop=True)
+    if "attributes" in frame:  # many expectations ask it, and headers of one device share a text
+        frame = frame.assign(attributes=frame["attributes"].astype("category"))
     # It copies the frame for each expectation, so it gets what the suite looks at and no more.
     looked_at = columns_of(suite)
     narrow = frame[[column for column in frame if column in looked_at]]
@@ -105,6 +105,20 @@ def _nobody(_evaluated: int, _listed: Sequence[Any]) -> Sequence[tuple[str, ...]
     return ()
 
 
+def _chosen(frame: DataFrame, suite: Suite) -> DataFrame:
+    """Return the rows that the suite is for; see :class:`Suite`."""
+    if not suite.modalities and not suite.sop_classes:
+        return frame
+    by_modality = frame["modality"].isin(suite.modalities)
+    if not suite.sop_classes or "sop_class_uid" not in frame:
+        return frame[by_modality]
+    classes = frame["sop_class_uid"].fillna("")
+    by_class = classes.isin(suite.sop_classes)
+    if suite.both:
+        return frame[by_modality & (by_class | (classes == ""))]
+    return frame[by_class | ((classes == "") & by_modality)]
+
+
 def _context() -> Any:
     """Return a context that keeps nothing, draws nothing and tells nobody."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
@@ -121,6 +135,8 @@ def _context() -> Any:
 def _judge(batch: Any, suite: Suite, form: dict[str, Any], named: _Named) -> tuple[Finding, ...]:
     import great_expectations as gx
     from great_expectations.exceptions import GreatExpectationsError
+
+    import dicom_migration.quality.expectations  # noqa: F401 - importing registers them
 
     expectations = [
         {

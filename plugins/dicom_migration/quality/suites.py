@@ -46,11 +46,18 @@ class ExpectationSpec(_Part):
 
 
 class Suite(_Part):
-    """A suite; `modalities` limits it to rows of these modalities, empty means all."""
+    """A suite and the rows it is for; all, when it names neither SOP classes nor modalities.
+
+    `sop_classes` (UIDs) decide where a row's SOP class is known, `modalities` where it is not or
+    where no SOP class is named: a report that calls itself CT is judged as a report. With `both`
+    a row must have one of the modalities as well.
+    """
 
     name: str
     description: str = ""
+    sop_classes: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ()
+    both: bool = False
     expectations: tuple[ExpectationSpec, ...] = Field(min_length=1)
 
 

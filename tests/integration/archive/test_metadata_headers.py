@@ -14,7 +14,7 @@ from tests.conftest import require
 from tests.integration.archive.real_files import RealFile
 
 #: A server may tell the character set of its answer, and not how the instance is encoded.
-UNTOLD = {"specific_character_set", "transfer_syntax_uid"}
+UNTOLD = {"specific_character_set", "transfer_syntax_uid", "pixel_bytes"}
 
 
 @pytest.mark.peers

@@ -66,6 +66,22 @@ def test_a_ledger_of_the_first_version_keeps_its_studies(ledger: Ledger) -> None
     assert sorted(rows) == [("1.2.0", 0, "", None), ("1.2.1", 0, "", None)]
 
 
+def test_headers_of_an_older_ledger_are_kept_and_their_attributes_are_not_known(
+    ledger: Ledger,
+) -> None:
+    uids = dict.fromkeys(("study_instance_uid", "series_instance_uid", "sop_instance_uid"), "1.2")
+    with ledger.write() as connection:
+        connection.execute(insert(schema.header_fact).values(**uids, attributes=" 00080016 "))
+        command.downgrade(alembic_config(connection), "0007")
+    ledger.upgrade()
+    table = schema.header_fact.c
+    with ledger.read() as connection:
+        row = connection.execute(
+            select(table.sop_instance_uid, table.attributes, table.pixel_bytes)
+        ).one()
+    assert tuple(row) == ("1.2", None, None)
+
+
 def test_upgrading_twice_and_at_once_is_harmless(ledger: Ledger) -> None:
     failures: list[BaseException] = []
 

@@ -161,5 +161,9 @@ header_fact = Table(
     text("transfer_syntax_uid"),
     *(Column(name, Text) for name in TEXT_COLUMNS),
     *(Column(name, BigInteger) for name in INTEGER_COLUMNS),
+    # which attributes the header has, see header_attributes; None in rows of an older release
+    Column("attributes", Text),
+    # of native pixel data; None when there is none, it is encapsulated, or it was not looked at
+    Column("pixel_bytes", BigInteger),
     Index(None, "sop_instance_uid"),
 )

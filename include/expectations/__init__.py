@@ -1,0 +1,1 @@
+"""Expectation suites, and what those of headers are generated from; see docs/completeness.md."""
