@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, Param, XComArg
 
+from dicom_migration.operators.audits import AuditPixelsOperator
 from dicom_migration.operators.defaults import (
     CLEANSED_WAVE,
     CLOUD_POOL,
@@ -15,7 +16,6 @@ from dicom_migration.operators.defaults import (
 from dicom_migration.operators.reading_preflight import VerificationPreflightOperator
 from dicom_migration.operators.verification import (
     AnnounceVerifiedOperator,
-    AuditPixelsOperator,
     IssueCertificatesOperator,
     PlanVerificationOperator,
     RefuseUnansweredOperator,
@@ -38,7 +38,7 @@ not read again.
 | `preflight` | Checks policy, suite, ledger, source and bucket, once. The message names the end that will not do: set it right, clear the task. |
 | `plan` | Chooses the waves. *Skipped*: nothing awaits verification. |
 | `verify_shard` | Asks the source again, compares receipt, manifest and cloud, reads every object back. Fails only when source or cloud do not answer: see the message, then clear the task. |
-| `audit_pixels` | Decodes a sample from both sides. A difference makes the study `mismatched`. |
+| `audit_pixels` | Compares pixels and headers of a sample on both sides and publishes the report `audit` (`docs/audits.md`). A difference makes the study `mismatched`. |
 | `settle` | Sends mismatched studies back to transfer (`max_redrives` times), then to a person. |
 | `seal_manifests` | Compacts the manifests and judges completeness (suite `manifest`). `manifest_corrupt` here: somebody changed the bucket after verification. |
 | `certify` | Issues the certificates. `ledger_tampered`: **stop, keep the ledger as it is**, compare it with a backup and with earlier certificates. |

@@ -66,6 +66,7 @@ class ReasonCode(StrEnum):
     COUNT_MISMATCH = "count_mismatch"
     SOURCE_CHANGED = "source_changed"
     PIXEL_MISMATCH = "pixel_mismatch"
+    HEADER_MISMATCH = "header_mismatch"
     # retrieval
     SLA_BREACH = "sla_breach"
     RETRIEVAL_SLOWER = "retrieval_slower"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
     from pyarrow import Array, DataType
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Column, Connection, Row
 
     from dicom_migration.cleansing.proposals import Correction
     from dicom_migration.ledger import Ledger
@@ -102,31 +102,47 @@ def wave_frame(
         What will be looked at; identifiers and what they are grouped by are always there.
         None: every column.
     """
-    from pandas import Int64Dtype, StringDtype
-    from pyarrow import Table, chunked_array, int64, string
-
-    facts = schema.header_fact
     wanted = [
         column
-        for column in facts.columns
+        for column in schema.header_fact.columns
         if columns is None or column.name in columns or column.name in ALWAYS
     ]
-    names = [column.name for column in wanted]
-    types = [int64() if isinstance(each.type, Integer) else string() for each in wanted]
     by_study = _by_study(corrections)
+    types = _types(wanted)
     with ledger.read() as connection:
         chunks = [
             _as_columns(_corrected(rows, by_study) if by_study else rows, types)
-            for rows in _chunks(connection, wave_id, names)
+            for rows in _chunks(connection, wave_id, [column.name for column in wanted])
         ]
+    return add_derived(_frame(chunks, wanted), today)
+
+
+def facts_frame(rows: Iterable[Mapping[str, Any]], today: date) -> DataFrame:
+    """Return header facts as the suites judge them, one row a header; see :func:`wave_frame`."""
+    wanted = list(schema.header_fact.columns)
+    values = [[row.get(column.name) for column in wanted] for row in rows]
+    chunks = [_as_columns(values, _types(wanted))] if values else []
+    return add_derived(_frame(chunks, wanted), today)
+
+
+def _types(columns: Sequence[Column[Any]]) -> list[DataType]:
+    from pyarrow import int64, string
+
+    return [int64() if isinstance(each.type, Integer) else string() for each in columns]
+
+
+def _frame(chunks: Sequence[Sequence[Array]], columns: Sequence[Column[Any]]) -> DataFrame:
+    from pandas import Int64Dtype, StringDtype
+    from pyarrow import Table, chunked_array, int64, string
+
     arrays = [
         chunked_array([chunk[place] for chunk in chunks], kind).combine_chunks()
-        for place, kind in enumerate(types)
+        for place, kind in enumerate(_types(columns))
     ]
-    text, number = StringDtype(na_value=float("nan")), Int64Dtype()
-    kinds = {string(): text, int64(): number}
-    frame = Table.from_arrays(arrays, names).to_pandas(types_mapper=kinds.get)
-    return add_derived(frame, today)
+    kinds = {string(): StringDtype(na_value=float("nan")), int64(): Int64Dtype()}
+    names = [column.name for column in columns]
+    frame: DataFrame = Table.from_arrays(arrays, names).to_pandas(types_mapper=kinds.get)
+    return frame
 
 
 def apply_corrections(rows: list[dict[str, Any]], corrections: Iterable[Correction]) -> None:

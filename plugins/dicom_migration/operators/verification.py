@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class _WavesOperator(BaseOperator):
+class WavesOperator(BaseOperator):
     """What the operators below share: the waves of the run and the three connections.
 
     :param waves: wave ids (templated)
@@ -47,7 +47,7 @@ class _WavesOperator(BaseOperator):
         self.ledger_conn_id = ledger_conn_id
 
 
-class PlanVerificationOperator(_WavesOperator):
+class PlanVerificationOperator(WavesOperator):
     """Choose the waves of this run and cut them into shards.
 
     A wave without transferred studies keeps one empty shard: it gets its certificate too.
@@ -74,14 +74,14 @@ class PlanVerificationOperator(_WavesOperator):
         return [dict(shard.as_dict()) for shard in shards]
 
 
-class VerifyShardOperator(_WavesOperator):
+class VerifyShardOperator(WavesOperator):
     """Verify the studies of one shard against source, receipt, manifest and cloud.
 
     :param shard: ``{"wave_id", "number", "size"}`` (templated)
     :return: counts by outcome, objects and bytes read
     """
 
-    template_fields: Sequence[str] = (*_WavesOperator.template_fields, "shard")
+    template_fields: Sequence[str] = (*WavesOperator.template_fields, "shard")
 
     def __init__(self, *, shard: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -118,35 +118,7 @@ class VerifyShardOperator(_WavesOperator):
         return summary.as_dict()
 
 
-class AuditPixelsOperator(_WavesOperator):
-    """Decode a sample from source and cloud and compare every pixel.
-
-    :return: counts of instances, for each wave
-    """
-
-    def execute(self, context: Context) -> dict[str, dict[str, int]]:
-        """See :func:`dicom_migration.verification.pixel_audit.audit_pixels`."""
-        from dicom_migration.hooks.archive import open_archive
-        from dicom_migration.hooks.cloud import open_store
-        from dicom_migration.hooks.ledger import open_ledger
-        from dicom_migration.policies.verification import load_verification_policy
-        from dicom_migration.verification.pixel_audit import audit_pixels
-
-        policy = load_verification_policy()
-        with (
-            open_ledger(self.ledger_conn_id) as ledger,
-            open_archive(self.source_conn_id) as archive,
-            open_store(self.target_conn_id) as store,
-        ):
-            counts = {
-                wave: audit_pixels(archive, store, ledger, wave, policy).as_dict()
-                for wave in self.waves
-            }
-        self.log.info("Pixel audit: %s", counts)
-        return counts
-
-
-class SettleMismatchesOperator(_WavesOperator):
+class SettleMismatchesOperator(WavesOperator):
     """Send studies that did not agree back to transfer, or to a person.
 
     :return: ``{"redriven", "quarantined", "waves"}``: studies, and the waves to transfer again
@@ -171,10 +143,11 @@ class SettleMismatchesOperator(_WavesOperator):
         }
 
 
-class SealManifestsOperator(_WavesOperator):
+class SealManifestsOperator(WavesOperator):
     """Compact the manifests of each wave, judge their completeness, note images stored twice.
 
-    :return: instances, parts, duplicated images and whether the suite is met, for each wave
+    :return: instances, duplicated images, whether the suite is met and the scores of
+        completeness before and after, for each wave
     """
 
     def execute(self, context: Context) -> dict[str, dict[str, Any]]:
@@ -182,7 +155,7 @@ class SealManifestsOperator(_WavesOperator):
         from dicom_migration.hooks.cloud import open_store
         from dicom_migration.hooks.ledger import open_ledger
         from dicom_migration.operations.duplicates import note_duplicates
-        from dicom_migration.operators.completeness import judge_manifests
+        from dicom_migration.operators.completeness import judge_manifests, report_completeness
         from dicom_migration.policies.verification import load_verification_policy
         from dicom_migration.verification.compaction import compact_wave
 
@@ -200,11 +173,12 @@ class SealManifestsOperator(_WavesOperator):
                     "instances": compaction.instances,
                     "duplicated_images": twice.images,
                     **result.summary(),
+                    **report_completeness(store, ledger, compaction),
                 }
         return told
 
 
-class IssueCertificatesOperator(_WavesOperator):
+class IssueCertificatesOperator(WavesOperator):
     """Seal what was found: a certificate a wave, as JSON and HTML beside the data.
 
     :return: ``{"complete": [wave], "interim": [wave], "unanswered": {wave: studies},
@@ -251,7 +225,7 @@ class IssueCertificatesOperator(_WavesOperator):
         return told
 
 
-class RequestTransferOperator(_WavesOperator):
+class RequestTransferOperator(WavesOperator):
     """Start the transfer of waves again whose studies did not agree; skipped when there are none.
 
     :return: the waves
@@ -267,7 +241,7 @@ class RequestTransferOperator(_WavesOperator):
         return list(self.waves)
 
 
-class AnnounceVerifiedOperator(_WavesOperator):
+class AnnounceVerifiedOperator(WavesOperator):
     """Hand complete waves on to the retrieval benchmark; skipped when there are none.
 
     :return: the waves

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -39,7 +39,8 @@ class PixelAudit(Policy):
     """The image-quality audit: decoded pixels of source and cloud, compared exactly.
 
     The sample is large enough to see, with `confidence`, one defect when at least `defect_rate`
-    of the instances are defective; `max_instances` caps it.
+    of the instances are defective; defects that are found enlarge it; `max_instances` caps it.
+    Instances above `max_instance_mib` (MiB, stored or received) are left out and counted.
     """
 
     enabled: bool = True
@@ -50,11 +51,39 @@ class PixelAudit(Policy):
     seed: int = 20250101
 
 
+class HeaderAudit(Policy):
+    """The header audit of the same sample: every attribute of source and cloud.
+
+    `ignore` lists tags (``GGGGEEEE``) that this source rewrites each time it sends an instance.
+    """
+
+    enabled: bool = True
+    ignore: tuple[Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{8}$")], ...] = ()
+
+    @property
+    def tags(self) -> frozenset[int]:
+        """Return the ignored tags as numbers."""
+        return frozenset(int(tag, 16) for tag in self.ignore)
+
+
+class AuditReport(Policy):
+    """The page of the audit. Images may show names that are burned into their pixels (PHI).
+
+    ``none`` renders no image, ``not_burned_in`` those whose Burned In Annotation (0028,0301) is NO
+    in both copies, ``all`` any: whoever may open the report may then see patients' names.
+    """
+
+    renderings: Literal["none", "not_burned_in", "all"] = "none"
+    max_renderings: int = Field(default=12, ge=1, le=100)
+
+
 class VerificationPolicy(Policy):
     """What the verification DAG does, how much at once, and when it gives up."""
 
     read_back: ReadBack = ReadBack()
     pixel_audit: PixelAudit = PixelAudit()
+    header_audit: HeaderAudit = HeaderAudit()
+    audit_report: AuditReport = AuditReport()
     read_threads: int = Field(default=8, ge=1, le=64)
     spool_mib: int = Field(default=32, ge=1)
     studies_per_shard: int = Field(default=200, ge=1)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dicom_migration.cloud import CloudStore
+from dicom_migration.header_facts import INTEGER_COLUMNS, TEXT_COLUMNS
 from dicom_migration.ledger import Ledger
 from dicom_migration.manifest import compact
 from dicom_migration.policies.verification import VerificationPolicy
@@ -28,6 +29,14 @@ from dicom_migration.verification.sealed_events import (
     COMPACTED_EVENT,
     compaction_chain,
     last_event,
+)
+
+_IDENTIFIERS = (
+    "study_instance_uid",
+    "series_instance_uid",
+    "sop_instance_uid",
+    "sop_class_uid",
+    "transfer_syntax_uid",
 )
 
 
@@ -98,6 +107,17 @@ def compact_wave(
 def read_part(store: CloudStore, key: str) -> pa.Table:
     """Return one compacted file as an Arrow table."""
     return pq.read_table(io.BytesIO(store.read(key)))
+
+
+def fact_rows(
+    store: CloudStore, compaction: Compaction, most: int
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield identifiers and header facts of a wave's instances as stored, at most `most` a list."""
+    columns = [*_IDENTIFIERS, *TEXT_COLUMNS, *INTEGER_COLUMNS]
+    for part in compaction.parts:
+        table = read_part(store, part.key).select(columns)
+        for start in range(0, table.num_rows, most):
+            yield table.slice(start, most).to_pylist()
 
 
 def _batches(store: CloudStore, claims: list[StudyClaim], rows: int) -> Iterator[pa.Table]:

@@ -11,6 +11,7 @@ from moto.server import ThreadedMotoServer
 
 from dicom_migration.cloud.s3 import S3Store
 from dicom_migration.ledger import Ledger
+from tests.integration.verification.audited_instance import Audited, rewritten_without_padding
 from tests.integration.verification.written_wave import WrittenWave, real_instances, write_wave
 
 
@@ -66,3 +67,13 @@ def wave(store: S3Store, ledger: Ledger, all_real_instances) -> WrittenWave:
         chosen.setdefault(instance.record.study_instance_uid, []).append(instance)
     studies = sorted(chosen)[:6]
     return write_wave(store, ledger, [i for uid in studies for i in chosen[uid]])
+
+
+@pytest.fixture
+def audited(store: S3Store, ledger: Ledger):
+    return lambda held: Audited(store, ledger, held)
+
+
+@pytest.fixture
+def canonical():
+    return rewritten_without_padding

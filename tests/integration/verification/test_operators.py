@@ -14,6 +14,7 @@ from sqlalchemy import select
 
 from dicom_migration.errors import MigrationError, PermanentError, ReasonCode, TransientError
 from dicom_migration.ledger import EventChain, Ledger, StudyState, move_studies, schema
+from dicom_migration.operators.audits import AuditPixelsOperator
 from dicom_migration.operators.defaults import BENCHMARK, CLEANSED_WAVE, VERIFIED_WAVE
 from dicom_migration.operators.reading_preflight import (
     RetrievalPreflightOperator,
@@ -22,7 +23,6 @@ from dicom_migration.operators.reading_preflight import (
 from dicom_migration.operators.retrieval import JudgeRetrievalOperator, MeasureRetrievalOperator
 from dicom_migration.operators.verification import (
     AnnounceVerifiedOperator,
-    AuditPixelsOperator,
     IssueCertificatesOperator,
     PlanVerificationOperator,
     RefuseUnansweredOperator,
@@ -111,6 +111,7 @@ def test_a_wave_goes_from_transferred_to_certificate_and_benchmark(connected, le
     assert told["shards"][0]["verified"] == len(connected.studies)
     assert told["settled"] == {"redriven": 0, "quarantined": 0, "waves": []}
     assert told["sealed"][WAVE]["success"] is True
+    assert 0 < told["sealed"][WAVE]["score_cloud"] <= 1
     assert told["certified"]["complete"] == [WAVE]
     assert told["certified"]["certificates"][WAVE].startswith("s3://archive/reports/certificate/")
 
@@ -133,7 +134,7 @@ def test_a_wave_goes_from_transferred_to_certificate_and_benchmark(connected, le
     with ledger.read() as connection:
         kinds = sorted(set(connection.scalars(select(schema.report.c.kind))))
         states = set(connection.scalars(select(schema.wave.c.state)))
-    assert kinds == ["certificate", "retrieval"]
+    assert kinds == ["audit", "certificate", "completeness", "retrieval"]
     assert states == {"verified"}
 
 

@@ -5,8 +5,8 @@ import hashlib
 import pytest
 
 from dicom_migration.strata import stratified_sample
+from dicom_migration.verification.audit.confidence import sample_size
 from dicom_migration.verification.merkle import leaf_data, leaf_hash, merkle_root
-from dicom_migration.verification.pixel_audit import sample_size
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The audit of a sample: how much is drawn, what is compared, and how it is told."""
