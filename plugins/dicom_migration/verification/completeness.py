@@ -29,7 +29,7 @@ class JudgedFinding(Protocol):
     @property
     def suggested_fix(self) -> str: ...  # noqa: D102
     @property
-    def keys(self) -> tuple[tuple[str, ...], ...]: ...  # noqa: D102
+    def keys(self) -> Sequence[tuple[str, ...]]: ...  # noqa: D102
 
 
 class Judgement(Protocol):
