@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
     from pyarrow import Array, DataType
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Column, Connection, Row
 
     from dicom_migration.cleansing.proposals import Correction
     from dicom_migration.ledger import Ledger
@@ -26,9 +26,16 @@ KEYS = ("study_instance_uid", "series_instance_uid", "sop_instance_uid")
 COLUMN_OF = {keyword: column for column, keyword in TEXT_FACTS}
 #: Columns that a frame always has: for naming rows, for groups, and to correct and derive others.
 ALWAYS = frozenset(
-    (*KEYS, *SOURCES, "modality", "sop_class_uid", "institution_name", TEXT_ENCODING)
+    (
+        *KEYS,
+        *SOURCES,
+        "sop_class_uid",
+        "modality",
+        "institution_name",
+        TEXT_ENCODING,
+        "attributes",
+    )
 )
-ATTRIBUTES = "attributes"
 #: Rows that are in memory as rows, before they are columns.
 CHUNK = 20_000
 #: States whose headers are judged: cleansed ones too, so that judging again changes nothing.
@@ -84,8 +91,10 @@ def wave_frame(
 ) -> DataFrame:
     """Return the facts of a wave, one row a header, as they will be with `corrections` applied.
 
-    With the columns that :func:`facts_frame` adds. The frame is built column by column, a chunk of
-    rows at a time, and holds text as Arrow does: a million headers are some hundred megabytes.
+    Added columns: ``study_date_is`` and ``birth_date_is`` (``plausible``, ``malformed``,
+    ``too early``, ``future``; missing when there is no date), ``birth_before_study``,
+    ``laterality_known`` and ``study_year``. The frame is built column by column, a chunk of rows
+    at a time, and holds text as Arrow does: a million headers are some hundred megabytes.
 
     Parameters
     ----------
@@ -93,30 +102,47 @@ def wave_frame(
         What will be looked at; identifiers and what they are grouped by are always there.
         None: every column.
     """
-    names = [
-        column.name
+    wanted = [
+        column
         for column in schema.header_fact.columns
         if columns is None or column.name in columns or column.name in ALWAYS
     ]
     by_study = _by_study(corrections)
+    types = _types(wanted)
     with ledger.read() as connection:
         chunks = [
-            _as_columns(_corrected(rows, by_study) if by_study else rows, names)
-            for rows in _chunks(connection, wave_id, names)
+            _as_columns(_corrected(rows, by_study) if by_study else rows, types)
+            for rows in _chunks(connection, wave_id, [column.name for column in wanted])
         ]
-    return _framed(chunks, names, today)
+    return add_derived(_frame(chunks, wanted), today)
 
 
-def facts_frame(rows: list[dict[str, Any]], today: date) -> DataFrame:
-    """Return header facts as the suites judge them, one row a header.
+def facts_frame(rows: Iterable[Mapping[str, Any]], today: date) -> DataFrame:
+    """Return header facts as the suites judge them, one row a header; see :func:`wave_frame`."""
+    wanted = list(schema.header_fact.columns)
+    values = [[row.get(column.name) for column in wanted] for row in rows]
+    chunks = [_as_columns(values, _types(wanted))] if values else []
+    return add_derived(_frame(chunks, wanted), today)
 
-    Added columns: ``study_date_is`` and ``birth_date_is`` (``plausible``, ``malformed``,
-    ``too early``, ``future``; missing when there is no date), ``birth_before_study``,
-    ``laterality_known`` and ``study_year``.
-    """
-    names = [column.name for column in schema.header_fact.columns]
-    chunks = [_as_columns([[row.get(name) for name in names] for row in rows], names)]
-    return _framed(chunks if rows else [], names, today)
+
+def _types(columns: Sequence[Column[Any]]) -> list[DataType]:
+    from pyarrow import int64, string
+
+    return [int64() if isinstance(each.type, Integer) else string() for each in columns]
+
+
+def _frame(chunks: Sequence[Sequence[Array]], columns: Sequence[Column[Any]]) -> DataFrame:
+    from pandas import Int64Dtype, StringDtype
+    from pyarrow import Table, chunked_array, int64, string
+
+    arrays = [
+        chunked_array([chunk[place] for chunk in chunks], kind).combine_chunks()
+        for place, kind in enumerate(_types(columns))
+    ]
+    kinds = {string(): StringDtype(na_value=float("nan")), int64(): Int64Dtype()}
+    names = [column.name for column in columns]
+    frame: DataFrame = Table.from_arrays(arrays, names).to_pandas(types_mapper=kinds.get)
+    return frame
 
 
 def apply_corrections(rows: list[dict[str, Any]], corrections: Iterable[Correction]) -> None:

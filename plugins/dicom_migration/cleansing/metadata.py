@@ -8,10 +8,13 @@ policy says otherwise.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from dicom_migration.datasets import PIXEL_TAGS
 from dicom_migration.errors import CONCERNS_EVERYBODY, PermanentError, ReasonCode
+from dicom_migration.header_attributes import AGAINST_VR, EMPTY
 from dicom_migration.header_facts import (
     INTEGER_FACTS,
     TEXT_ENCODING,
@@ -20,6 +23,7 @@ from dicom_migration.header_facts import (
     storable,
 )
 from dicom_migration.uids import is_valid_uid
+from dicom_migration.value_representations import conforms_to_vr
 
 if TYPE_CHECKING:
     from dicom_migration.archive import ImageArchive, InstanceRecord
@@ -31,6 +35,9 @@ _STUDY, _SERIES, _SOP, _SOP_CLASS = "0020000D", "0020000E", "00080018", "0008001
 _TRANSFER_SYNTAXES = ("00083002", "00020010")
 #: The largest number that the ledger keeps of an attribute.
 _LARGEST = 2**31 - 1
+#: What a server adds: Retrieve URL, Retrieve AE Title, Instance Availability, Available Transfer
+#: Syntax UID; and pixel data, which a header ends before.
+_NOT_THE_FILES = PIXEL_TAGS | {0x00081190, 0x00080054, 0x00080056, 0x00083002}
 Attributes = Mapping[str, Any]
 
 
@@ -114,9 +121,34 @@ def _row(item: Attributes, instance: InstanceRecord) -> dict[str, Any]:
         value = _text(item, f"{tag_for_keyword(keyword):08X}")
         row[column] = None if value is None else storable(value)
     row["specific_character_set"] = None
+    row["attributes"], row["pixel_bytes"] = _attributes(item), None
     for column, keyword in INTEGER_FACTS:
         row[column] = _number(item, f"{tag_for_keyword(keyword):08X}")
     return row
+
+
+def _attributes(item: Attributes) -> str:
+    """Return what :func:`~dicom_migration.header_attributes.attributes_of` says of the file."""
+    from pydicom.datadict import DicomDictionary
+
+    told = []
+    for tag in sorted(item):
+        number = int(tag, 16) if re.fullmatch(r"[0-9A-Fa-f]{8}", tag) else 0
+        if number in DicomDictionary and number & 0xFFFF and number not in _NOT_THE_FILES:
+            told.append(f"{number:08X}{_state(item, tag)}")
+    return f" {' '.join(told)} "
+
+
+def _state(item: Attributes, tag: str) -> str:
+    element = item[tag]
+    if not isinstance(element, Mapping) or not element.keys() & {"BulkDataURI", "InlineBinary"}:
+        values = _values(item, tag)
+        if not any(value not in (None, "") for value in values):
+            return EMPTY
+        vr = str(element.get("vr"))
+        if not any(isinstance(value, int | float) for value in values) and vr != "SQ":
+            return "" if conforms_to_vr(vr, _text(item, tag) or "") else AGAINST_VR
+    return ""
 
 
 def _text(item: Attributes, tag: str) -> str | None:

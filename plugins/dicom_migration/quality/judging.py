@@ -46,10 +46,10 @@ def judge_frame(frame: DataFrame, suite_name: str, keys: Sequence[str] = ()) -> 
     frame = _chosen(frame, suite).reset_index(drop=True)
     if frame.empty:
         return _nothing_judged(suite)
-    if "attributes" in frame:  # many expectations ask it, and headers of one device share a text
-        frame = frame.assign(attributes=frame["attributes"].astype("category"))
     context = _context()
     asset = context.data_sources.add_pandas("frame").add_dataframe_asset("rows")
+    if "attributes" in frame:  # many expectations ask it, and headers of one device share a text
+        frame = frame.assign(attributes=frame["attributes"].astype("category"))
     # It copies the frame for each expectation, so it gets what the suite looks at and no more.
     looked_at = columns_of(suite)
     narrow = frame[[column for column in frame if column in looked_at]]

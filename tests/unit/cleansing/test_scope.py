@@ -22,7 +22,7 @@ INSTANCES = [
     for number in range(200)
 ]
 #: What metadata cannot tell.
-UNTOLD = {"specific_character_set", "transfer_syntax_uid"}
+UNTOLD = {"specific_character_set", "transfer_syntax_uid", "pixel_bytes"}
 
 
 def chosen(**policy: Any) -> list[str]:
