@@ -153,10 +153,9 @@ def apply_corrections(rows: list[dict[str, Any]], corrections: Iterable[Correcti
             if not covers(correction, row):
                 continue
             row[COLUMN_OF[correction.keyword]] = correction.new_value or None
-            if row.get(ATTRIBUTES) is not None:
-                row[ATTRIBUTES] = with_attribute(
-                    row[ATTRIBUTES], correction.keyword, correction.new_value
-                )
+            row["attributes"] = with_attribute(
+                row["attributes"], correction.keyword, correction.new_value
+            )
             if correction.keyword == "SpecificCharacterSet":
                 row[TEXT_ENCODING] = "declared"
 
@@ -194,32 +193,9 @@ def _corrected(
     return changed
 
 
-def _as_columns(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> list[Array]:
+def _as_columns(rows: Sequence[Sequence[Any]], types: Sequence[DataType]) -> list[Array]:
     from pyarrow import array
 
-    arrays = []
-    for name, values in zip(names, zip(*rows, strict=True), strict=True):
-        column = array(values, _kind(name))
-        # A long text that headers of one device share: each of them once.
-        arrays.append(column.dictionary_encode() if name == ATTRIBUTES else column)
-    return arrays
-
-
-def _kind(name: str) -> DataType:
-    from pyarrow import int64, string
-
-    return int64() if isinstance(schema.header_fact.c[name].type, Integer) else string()
-
-
-def _framed(chunks: Sequence[Sequence[Array]], names: Sequence[str], today: date) -> DataFrame:
-    from pandas import Int64Dtype, StringDtype
-    from pyarrow import Table, chunked_array, dictionary, int32, int64, string
-
-    arrays = []
-    for place, name in enumerate(names):
-        kind = dictionary(int32(), string()) if name == ATTRIBUTES else _kind(name)
-        arrays.append(chunked_array([chunk[place] for chunk in chunks], kind).unify_dictionaries())
-    text, number = StringDtype(na_value=float("nan")), Int64Dtype()
-    kinds = {string(): text, int64(): number}
-    table = Table.from_arrays(arrays, list(names)).combine_chunks()
-    return add_derived(table.to_pandas(types_mapper=kinds.get), today)
+    return [
+        array(values, kind) for values, kind in zip(zip(*rows, strict=True), types, strict=True)
+    ]

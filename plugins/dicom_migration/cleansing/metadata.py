@@ -113,9 +113,6 @@ def _row(item: Attributes, instance: InstanceRecord) -> dict[str, Any]:
             (found for tag in _TRANSFER_SYNTAXES if (found := _text(item, tag))), ""
         ),
         TEXT_ENCODING: "ascii" if _is_ascii(item) else None,
-        # Not judged: servers leave empty attributes, and others, out of what they tell.
-        "attributes": None,
-        "pixel_bytes": None,
     }
     for column, keyword in TEXT_FACTS:
         value = _text(item, f"{tag_for_keyword(keyword):08X}")
