@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from dicom_migration.cloud import CloudStore
     from dicom_migration.errors import PermanentError
     from dicom_migration.ledger import Ledger
     from dicom_migration.verification.purge import PurgeGate, PurgeProposal
@@ -48,11 +49,14 @@ class _PurgeOperator(ConnectedOperator):
             second = None
             if _exists(self.second_conn_id):
                 second = opened.enter_context(open_store(self.second_conn_id))
-                if second.uri("") == store.uri("") and _endpoint(self.second_conn_id) == _endpoint(
-                    self.target_conn_id
-                ):
+                if self._is_the_target(second, store):
                     raise _same_place(self.second_conn_id, self.target_conn_id)
             yield PurgeGate(archive, store, second, ledger, _retention(ledger))
+
+    def _is_the_target(self, second: CloudStore, store: CloudStore) -> bool:
+        # Buckets of one name at two endpoints are two places.
+        same_name = second.uri("reports") == store.uri("reports")
+        return same_name and _endpoint(self.second_conn_id) == _endpoint(self.target_conn_id)
 
 
 class ProposePurgeOperator(_PurgeOperator):
