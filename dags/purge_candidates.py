@@ -21,9 +21,9 @@ time:** pause, clear or kill.
 
 | Task | What it does, and what to do when it fails |
 |---|---|
-| `propose` | Judges each study that the retention policy lets go: verified and read back in full, the same bytes in the second copy (connection `cloud_second_copy`), no open exception, the source unchanged now. *Skipped*: none passes; the message counts why. |
+| `propose` | Judges each study that the retention policy lets go: verified and read back in full; every instance audited, or the same bytes in the second copy (connection `cloud_second_copy`); no open exception, no legal hold; the source unchanged now. *Skipped*: none passes; the message counts why. |
 | `approve_list` | A person approves exactly the list shown. Nobody answers: the task fails, nothing is approved. |
-| `sign_list` | Judges again and signs. `approval_missing`: something moved since; trigger the DAG again. `configuration_invalid`: no signing key, see `docs/certificate.md`. |
+| `sign_list` | Judges what was approved once more, leaves out what fails now, and signs the rest as JSON, CSV and a page. `approval_missing`: nothing is left of it, or the list that was shown is gone or changed; trigger the DAG again. `configuration_invalid`: no signing key, see `docs/certificate.md`. |
 
 **Policy:** `include/policies/retention.yaml`. See `docs/purge.md`.
 """
@@ -64,6 +64,5 @@ with DAG(
         task_id="sign_list",
         proposal=propose.output,
         response=approve_list.output,
-        limit="{{ params.limit }}",
         pool=PACS_POOL,
     )

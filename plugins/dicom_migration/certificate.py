@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         document = json.loads(options.file.read_text(encoding="utf-8"))
         if options.command == "verify-list":
-            return _check_list(document, read_public_key(options.public_key.read_bytes()))
+            return _check_list(document, options)
         if options.command == "export-sums":
             return _export(document, options.manifests)
         public_key = read_public_key(options.public_key.read_bytes()) if options.public_key else ""
@@ -70,14 +71,19 @@ def _parser() -> argparse.ArgumentParser:
     purge = commands.add_parser("verify-list", help="check the signature of a purge list")
     purge.add_argument("file", type=Path)
     purge.add_argument("--public-key", type=Path, required=True)
+    purge.add_argument("--csv", type=Path, help="the same list as CSV, to be checked with it")
     return parser
 
 
-def _check_list(document: dict[str, Any], public_key: str) -> int:
+def _check_list(document: dict[str, Any], options: argparse.Namespace) -> int:
+    public_key = read_public_key(options.public_key.read_bytes())
     if problem := signature_problem(document, "purge_list", public_key):
         sys.stdout.write(f"FAILED  Signature: {problem}\n")
         return FAILED
     body = document["purge_list"]
+    if options.csv and hashlib.sha256(options.csv.read_bytes()).hexdigest() != body["csv_sha256"]:
+        sys.stdout.write("FAILED  The CSV is not the one that was signed.\n")
+        return FAILED
     sys.stdout.write(f"OK  {len(body['studies'])} studies, approved by {body['approved_by']}\n")
     return HOLDS
 

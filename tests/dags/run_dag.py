@@ -1,13 +1,15 @@
 """Runs one DAG to its end in a process of its own, and answers its approvals as a person would.
 
-``python tests/dags/run_dag.py DAG_FILE ANSWER OUT.json [PARAMS]``: the environment names
-AIRFLOW_HOME and the connections; PARAMS is what the form says (JSON); OUT.json tells the state and
-the result of every task.
+``python tests/dags/run_dag.py DAG_FILE ANSWER OUT.json [PARAMS [MEANWHILE]]``: the environment
+names AIRFLOW_HOME and the connections; PARAMS is what the form says (JSON); MEANWHILE is a Python
+program that is run while the person has not answered yet; OUT.json tells the state and the result
+of every task.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 import time
@@ -26,7 +28,7 @@ from sqlalchemy import select
 APPROVER = {"id": "ada", "name": "Ada Approver"}
 
 
-def answer_approvals(answer: str) -> None:
+def answer_approvals(answer: str, meanwhile: str) -> None:
     """Answer every approval, as the API does for a signed-in user (without its HTTP)."""
     while True:
         time.sleep(0.3)
@@ -35,6 +37,8 @@ def answer_approvals(answer: str) -> None:
                 task = session.get(TaskInstance, detail.ti_id)
                 if detail.response_received or task is None or task.state != "awaiting_input":
                     continue
+                if meanwhile:
+                    subprocess.run([sys.executable, "-c", meanwhile], check=True)
                 detail.responded_by = APPROVER
                 detail.responded_at = timezone.utcnow()
                 detail.chosen_options = [answer]
@@ -53,14 +57,14 @@ def result_of(task: TaskInstance) -> Any:
     return json.loads(json.dumps(value, default=str))
 
 
-def main(dag_file: str, answer: str, out: str, params: str = "{}") -> None:
+def main(dag_file: str, answer: str, out: str, params: str = "{}", meanwhile: str = "") -> None:
     bag = DagBag(dag_file, collect_dags=True)
     (dag,) = bag.dags.values()
     with create_session() as session:
         # Configures the mappers, with all they import, before a second thread could do so too:
         # the two would wait for one another's lock.
         session.scalars(select(HITLDetail)).all()
-    threading.Thread(target=answer_approvals, args=(answer,), daemon=True).start()
+    threading.Thread(target=answer_approvals, args=(answer, meanwhile), daemon=True).start()
     run = dag.test(run_conf=json.loads(params))
     tasks: dict[str, list[dict[str, Any]]] = {}
     for task in run.get_task_instances():

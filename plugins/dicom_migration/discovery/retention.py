@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy import ColumnElement, and_, false, or_
 
 from dicom_migration.discovery.conditions import (
     age_at_study,
@@ -25,9 +25,18 @@ _STUDY = schema.study.c
 
 def purge_branches(policy: RetentionPolicy, as_of: date) -> list[tuple[ColumnElement[bool], str]]:
     """Return (condition, rule name), first match wins; what is held gets no rule."""
-    holds = [_held(hold) for hold in policy.legal_holds]
-    held = [(or_(*holds), "")] if holds else []
-    return held + [(_expired(rule, as_of), rule.name) for rule in policy.rules]
+    held = [(is_held(policy), "")] if policy.legal_holds else []
+    return held + expired_branches(policy, as_of)
+
+
+def expired_branches(policy: RetentionPolicy, as_of: date) -> list[tuple[ColumnElement[bool], str]]:
+    """Return (condition, rule name), first match wins, whether or not a study is held."""
+    return [(_expired(rule, as_of), rule.name) for rule in policy.rules]
+
+
+def is_held(policy: RetentionPolicy) -> ColumnElement[bool]:
+    """Tell whether a legal hold names the study."""
+    return or_(false(), *(_held(hold) for hold in policy.legal_holds))
 
 
 def hold_list(hold: LegalHold) -> str:

@@ -20,6 +20,7 @@ from dicom_migration.verification.sealed_events import (
     compaction_chain,
     last_event,
 )
+from dicom_migration.verification.verdicts import last_verdicts
 
 _SETTLED = frozenset({StudyState.VERIFIED, StudyState.EXCLUDED, StudyState.QUARANTINED})
 
@@ -126,15 +127,7 @@ def _wave(connection: Connection, wave_id: str) -> dict[str, Any]:
 
 def _studies(connection: Connection, wave_id: str) -> list[dict[str, Any]]:
     study, verdict = schema.study.c, schema.verification.c
-    latest = (
-        select(
-            verdict.study_instance_uid,
-            func.max(verdict.verification_id).label("verification_id"),
-        )
-        .where(verdict.wave_id == wave_id)
-        .group_by(verdict.study_instance_uid)
-        .subquery()
-    )
+    latest = last_verdicts(wave_id)
     rows = connection.execute(
         select(
             study.study_instance_uid,

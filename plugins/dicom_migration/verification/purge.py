@@ -1,42 +1,55 @@
 """The purge gate: which studies an administrator may delete at the source. Nothing is deleted here.
 
-A study passes with two independent proofs (every object was read back, and a second copy holds
-the same bytes), a retention rule that matches today, no open exception, and an unchanged source.
+A study passes with two independent proofs (every object was read back, and either an audit
+compared every instance with the source or a second copy holds the same bytes), a retention rule
+that matches today, no open exception, and an unchanged source.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from typing import Any
-
-from sqlalchemy import ColumnElement, Connection, func, select
 
 from dicom_migration.archive import ImageArchive
 from dicom_migration.cloud import CloudStore
 from dicom_migration.errors import PermanentError, ReasonCode
-from dicom_migration.ledger import EventChain, Ledger, StudyState, schema
-from dicom_migration.ledger.events import canonical_json
+from dicom_migration.ledger import Ledger
+from dicom_migration.ledger.events import canonical_json, verify_chain
 from dicom_migration.manifest import ManifestRow
-from dicom_migration.verification.claims import StudyClaim
-from dicom_migration.verification.findings import Outcome
 from dicom_migration.verification.manifests import manifest_rows
+from dicom_migration.verification.purge_claims import (
+    SOURCE_CHANGED,
+    PurgeClaim,
+    Retention,
+    claims_for_purge,
+    count_objections,
+    unobjected,
+)
+from dicom_migration.verification.sealed_events import audit_chain
 
-_STUDY, _VERDICT = schema.study.c, schema.verification.c
-PURGE_CHAIN = EventChain("purge")
-APPROVED_EVENT, REJECTED_EVENT = "purge.approved", "purge.rejected"
+AUDITED, COPIED = "audit of every instance", "second copy"
+NO_SECOND_PROOF = "no second proof: not audited in full, and no second copy"
+COPY_DIFFERS = "no second proof: not audited in full, and the second copy differs"
+MANIFEST_CHANGED = "the manifest changed"
+TRANSFERRED_AGAIN = "transferred again since it was shown"
+BEYOND_LIMIT = "beyond the limit of one list"
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A study that passed every gate."""
+    """A study that passed every gate, and its proofs; `read_back_at` is ISO 8601 in UTC."""
 
     study_instance_uid: str
+    wave_id: str
     retention_rule: str
     instances: int
     manifest_sha256: str
+    read_back_at: str
+    second_proof: str
+    certificate_id: str
 
 
 @dataclass(slots=True)
@@ -47,10 +60,9 @@ class PurgeProposal:
     withheld: Counter[str] = field(default_factory=Counter)
 
     def body(self) -> dict[str, Any]:
-        """Return the list as it is signed: JSON-able, no PHI."""
+        """Return the list as it is shown: JSON-able, no PHI."""
         return {
             "format": "dicom-migration-purge-list/1",
-            "proofs": ["read-back of every object", "second copy with the same SHA-256"],
             "studies": [asdict(candidate) for candidate in self.candidates],
             "withheld": dict(sorted(self.withheld.items())),
         }
@@ -62,158 +74,123 @@ class PurgeProposal:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    claim: StudyClaim
-    rule: str
-    refusal: str
+class PurgeGate:
+    """The witnesses that are asked; `second` is None when there is no second copy."""
 
+    archive: ImageArchive
+    store: CloudStore
+    second: CloudStore | None
+    ledger: Ledger
+    retention: Retention
 
-def propose_purge(
-    archive: ImageArchive,
-    store: CloudStore,
-    second: CloudStore | None,
-    ledger: Ledger,
-    rule: ColumnElement[str],
-    limit: int,
-) -> PurgeProposal:
-    """Judge the studies that a retention rule would let go, by UID, at most `limit` candidates.
+    def propose(self, limit: int) -> PurgeProposal:
+        """Judge the studies that a retention rule lets go, by UID, at most `limit` candidates.
 
-    Parameters
-    ----------
-    second
-        The second copy; None when there is none, and then no study passes.
-    rule
-        Name of the retention rule that matches a study today, "" for none or when it is held.
+        Raises
+        ------
+        TransientError
+            A source or store did not answer: nothing is proposed.
+        PermanentError
+            ``ledger_tampered``: the chain with the audits that were relied on does not fit.
+        """
+        proposal = PurgeProposal()
+        with self.ledger.read() as connection:
+            proposal.withheld = count_objections(connection, self.retention)
+        left = proposal.withheld.pop("", 0)
+        for claim in self._unobjected():
+            if len(proposal.candidates) >= limit:
+                proposal.withheld[BEYOND_LIMIT] = left
+                break
+            left -= 1
+            self._judge(claim, proposal)
+        self._check_audits(proposal.candidates)
+        return proposal
 
-    Raises
-    ------
-    TransientError
-        A source or store did not answer: nothing is proposed.
-    """
-    with ledger.read() as connection:
-        known = _known(connection, rule)
-    proposal = PurgeProposal()
-    for one in known:
-        if len(proposal.candidates) >= limit:
-            proposal.withheld["beyond the limit of one list"] += 1
-            continue
-        refusal = one.refusal or _refusal(archive, store, second, one.claim)
-        if refusal:
-            proposal.withheld[refusal] += 1
-            continue
-        claim = one.claim
+    def confirm(self, shown: Sequence[Candidate]) -> PurgeProposal:
+        """Judge the studies that were shown once more; none is added, `withheld` is of them.
+
+        Raises
+        ------
+        TransientError, PermanentError
+            As for :meth:`propose`.
+        """
+        uids = [candidate.study_instance_uid for candidate in shown]
+        with self.ledger.read() as connection:
+            claims = claims_for_purge(connection, self.retention, uids)
+        confirmed = PurgeProposal()
+        for candidate in shown:
+            claim = claims[candidate.study_instance_uid]
+            if claim.objection:
+                confirmed.withheld[claim.objection] += 1
+            elif claim.study.manifest_sha256 != candidate.manifest_sha256:
+                confirmed.withheld[TRANSFERRED_AGAIN] += 1
+            else:
+                self._judge(claim, confirmed)
+        self._check_audits(confirmed.candidates)
+        return confirmed
+
+    def _unobjected(self) -> Iterator[PurgeClaim]:
+        """Yield page by page; no transaction stays open while source and store answer."""
+        after = ""
+        while True:
+            with self.ledger.read() as connection:
+                page = unobjected(connection, self.retention, after)
+            if not page:
+                return
+            yield from page
+            after = page[-1].study.study_instance_uid
+
+    def _judge(self, claim: PurgeClaim, proposal: PurgeProposal) -> None:
+        """Ask source and second copy now; add the study to the candidates or to the withheld."""
+        uid = claim.study.study_instance_uid
+        try:
+            rows = manifest_rows(self.store, claim.study)
+        except PermanentError as error:
+            if error.reason is not ReasonCode.MANIFEST_CORRUPT:
+                raise
+            proposal.withheld[MANIFEST_CHANGED] += 1
+            return
+        listed = {row.sop_instance_uid for row in rows}
+        if {found.sop_instance_uid for found in self.archive.find_instances(uid)} != listed:
+            proposal.withheld[SOURCE_CHANGED] += 1
+            return
+        proof, objection = self._second_proof(claim, rows)
+        if objection:
+            proposal.withheld[objection] += 1
+            return
         proposal.candidates.append(
             Candidate(
-                claim.study_instance_uid, one.rule, claim.stored_instances, claim.manifest_sha256
+                uid,
+                claim.study.wave_id,
+                claim.rule,
+                claim.study.stored_instances,
+                claim.study.manifest_sha256,
+                claim.read_back_at.isoformat(timespec="seconds") if claim.read_back_at else "",
+                proof,
+                claim.certificate_id,
             )
         )
-    return proposal
 
+    def _second_proof(self, claim: PurgeClaim, rows: Sequence[ManifestRow]) -> tuple[str, str]:
+        """Return the second proof and "", or "" and what is missing."""
+        with_pixels = sum(row.pixel_bytes is not None for row in rows)
+        if (
+            claim.audit
+            and claim.read_back_at
+            and claim.audit.covers(len(rows), with_pixels, claim.read_back_at)
+        ):
+            return AUDITED, ""
+        second = self.second
+        if second is None:
+            return "", NO_SECOND_PROOF
+        return (COPIED, "") if all(_is_held(second, row) for row in rows) else ("", COPY_DIFFERS)
 
-def approve_purge(
-    ledger: Ledger, proposal: PurgeProposal, shown_sha256: str, approver: str, now: datetime
-) -> dict[str, Any]:
-    """Record the approval and return the document to be signed, ``{"purge_list": body}``.
-
-    Raises
-    ------
-    PermanentError
-        With reason ``approval_missing`` when nobody is named, or when the studies that pass by
-        now are not those that were shown.
-    """
-    if not approver.strip() or proposal.sha256 != shown_sha256:
-        why = "what passes the gate now is not what was shown" if approver else "nobody is named"
-        raise PermanentError(
-            f"The purge list is not approved: {why}.",
-            reason=ReasonCode.APPROVAL_MISSING,
-            next_step="Trigger the DAG purge_candidates again and approve the list it shows.",
-        )
-    body = {
-        **proposal.body(),
-        "approved_by": approver,
-        "signed_at": now.isoformat(timespec="seconds"),
-        "content_sha256": shown_sha256,
-    }
-    record_answer(ledger, APPROVED_EVENT, {"by": approver, "content_sha256": shown_sha256})
-    return {"purge_list": body}
-
-
-def record_answer(ledger: Ledger, kind: str, payload: dict[str, object]) -> None:
-    """Write an answer into the ledger once."""
-    with ledger.write() as connection:
-        if not PURGE_CHAIN.holds(connection, kind, payload):
-            PURGE_CHAIN.append(connection, [(kind, "", payload)])
-
-
-def _known(connection: Connection, rule: ColumnElement[str]) -> list[_Known]:
-    """Return the studies that today's retention policy lets go, with what the ledger objects to."""
-    latest = (
-        select(_VERDICT.study_instance_uid, func.max(_VERDICT.verification_id).label("last"))
-        .group_by(_VERDICT.study_instance_uid)
-        .subquery()
-    )
-    has_exception = (
-        select(schema.exception.c.exception_id)
-        .where(
-            schema.exception.c.study_instance_uid == _STUDY.study_instance_uid,
-            schema.exception.c.status == "open",
-        )
-        .exists()
-    )
-    columns = [_STUDY[name] for name in StudyClaim.__dataclass_fields__]
-    rows = connection.execute(
-        select(
-            *columns,
-            rule.label("rule"),
-            _STUDY.state,
-            _STUDY.vanished_at,
-            has_exception.label("has_exception"),
-            _VERDICT.method,
-            _VERDICT.outcome,
-            _VERDICT.objects_read,
-        )
-        .outerjoin(latest, latest.c.study_instance_uid == _STUDY.study_instance_uid)
-        .outerjoin(schema.verification, _VERDICT.verification_id == latest.c.last)
-        .where(rule != "")
-        .order_by(_STUDY.study_instance_uid)
-    )
-    known = []
-    for row in rows:
-        facts = row._asdict()
-        claim = StudyClaim(**{name: facts[name] for name in StudyClaim.__dataclass_fields__})
-        known.append(_Known(claim, row.rule, _objection(facts)))
-    return known
-
-
-def _objection(facts: dict[str, Any]) -> str:
-    if facts["state"] != StudyState.VERIFIED.value:
-        return "not verified"
-    if facts["has_exception"]:
-        return "an exception is open"
-    if facts["vanished_at"] is not None:
-        return "the source changed"
-    read = facts["objects_read"] or 0
-    if facts["outcome"] != Outcome.VERIFIED.value or read < max(1, facts["stored_instances"]):
-        return "not every object was read back"
-    return ""
-
-
-def _refusal(
-    archive: ImageArchive, store: CloudStore, second: CloudStore | None, claim: StudyClaim
-) -> str:
-    """Ask source and second copy now; return what they object to, "" when nothing."""
-    if second is None:
-        return "no second copy"
-    try:
-        rows = manifest_rows(store, claim)
-    except PermanentError as error:
-        if error.reason is not ReasonCode.MANIFEST_CORRUPT:
-            raise
-        return "the manifest changed"
-    source = {r.sop_instance_uid for r in archive.find_instances(claim.study_instance_uid)}
-    if source != {row.sop_instance_uid for row in rows}:
-        return "the source changed"
-    return "" if all(_is_held(second, row) for row in rows) else "the second copy differs"
+    def _check_audits(self, candidates: Sequence[Candidate]) -> None:
+        """Recompute the chains of the audits that candidates rely on."""
+        waves = {one.wave_id for one in candidates if one.second_proof == AUDITED}
+        with self.ledger.read() as connection:
+            for wave in sorted(waves):
+                verify_chain(connection, audit_chain(wave).name)
 
 
 def _is_held(second: CloudStore, row: ManifestRow) -> bool:

@@ -10,6 +10,8 @@ from sqlalchemy import Connection, select
 from dicom_migration.ledger import EventChain, schema
 
 AUDIT_EVENT = "verification.pixel_audit"
+#: One a study of the audit's sample: what was compared of it, and whether it held.
+STUDY_AUDITED_EVENT = "verification.study_audited"
 COMPACTED_EVENT = "verification.compacted"
 
 

@@ -87,7 +87,9 @@ def listed(wave: WrittenWave) -> dict[str, Any]:
     """Return the signed list out of the bucket, its signature checked."""
     with wave.ledger.read() as connection:
         key = connection.scalar(
-            select(schema.report.c.object_key).where(schema.report.c.kind == "purge_list")
+            select(schema.report.c.object_key).where(
+                schema.report.c.kind == "purge_list", schema.report.c.object_key.endswith(".json")
+            )
         )
     document: dict[str, Any] = json.loads(wave.store.read(str(key)))
     assert signature_problem(document, "purge_list", read_public_key(public_pem(KEY))) == ""
@@ -108,7 +110,7 @@ def test_an_approved_list_is_signed_and_names_every_study_and_rule(wave, connect
 
 def test_a_study_on_legal_hold_is_on_no_list(wave, connections, tmp_path, monkeypatch) -> None:
     include = tmp_path / "include"
-    shutil.copytree(ROOT / "include" / "policies", include / "policies")
+    shutil.copytree(ROOT / "include", include)
     policy = include / "policies" / "retention.yaml"
     held = f"[{{name: case-1, reason: Asked for., study_instance_uids: ['{wave.studies[0]}']}}]"
     policy.write_text(policy.read_text().replace("legal_holds: []", f"legal_holds: {held}"))
@@ -116,13 +118,35 @@ def test_a_study_on_legal_hold_is_on_no_list(wave, connections, tmp_path, monkey
     assert propose()["studies"] == len(wave.studies) - 1
 
 
-def test_what_changed_after_it_was_shown_is_not_signed(wave, connections, client) -> None:
+def test_what_changed_after_it_was_shown_is_left_out_and_counted(wave, connections, client) -> None:
     proposal = propose()
     row = wave.rows[wave.studies[0]][0]
     client.delete_object(Bucket="archive", Key=f"second/{row.object_key}")
-    with pytest.raises(PermanentError, match="not what was shown") as caught:
-        sign(proposal)
-    assert caught.value.reason is ReasonCode.APPROVAL_MISSING
+    signed = sign(proposal)
+    assert (signed["studies"], signed["left_out"]) == (len(wave.studies) - 1, 1)
+    body = listed(wave)
+    assert [study["study_instance_uid"] for study in body["studies"]] == wave.studies[1:]
+    (why,) = body["left_out_since_approval"]
+    assert "the second copy differs" in why
+
+
+def test_an_answer_about_another_list_signs_nothing(wave, connections) -> None:
+    proposal = propose()
+    response = {
+        "chosen_options": ["Approve"],
+        "responded_by_user": ADA,
+        "asked_about": "0" * 64,
+    }
+    operator = SignPurgeListOperator(task_id="sign_list", proposal=proposal, response=response)
+    with pytest.raises(PermanentError, match="nobody is named"):
+        operator.execute({})  # type: ignore[arg-type]
+
+
+def test_the_target_itself_is_no_second_copy(wave, connections, monkeypatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CLOUD_SECOND_COPY", connections["AIRFLOW_CONN_CLOUD_TARGET"])
+    with pytest.raises(PermanentError, match="name the same place") as caught:
+        propose()
+    assert caught.value.reason is ReasonCode.CONFIGURATION_INVALID
 
 
 def test_nobody_and_no_key_sign_nothing(wave, connections, monkeypatch) -> None:
