@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -164,35 +161,3 @@ def test_without_a_second_copy_the_reason_is_told_and_nobody_is_asked(
     monkeypatch.delenv("AIRFLOW_CONN_CLOUD_SECOND_COPY")
     with pytest.raises(AirflowSkipException, match="no second copy"):
         propose()
-
-
-@pytest.mark.system
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize(("answer", "state"), [("Approve", "success"), ("Reject", "skipped")])
-def test_a_person_answers_and_the_list_is_signed_or_not(
-    wave, connections, tmp_path: Path, answer: str, state: str
-) -> None:
-    environment = {
-        **os.environ,
-        **connections,
-        "AIRFLOW_HOME": str(tmp_path / "airflow"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
-        "PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}",
-    }
-    airflow = [sys.executable, "-m", "airflow"]
-    for arguments in (["db", "migrate"], ["pools", "set", "pacs_associations", "2", "test"]):
-        subprocess.run([*airflow, *arguments], env=environment, check=True, capture_output=True)
-    out = tmp_path / "out.json"
-    program = [sys.executable, "tests/dags/run_dag.py", "dags/purge_candidates.py", answer]
-    told = subprocess.run(
-        [*program, str(out)], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240
-    )
-    assert out.exists(), told.stdout[-3000:] + told.stderr[-3000:]
-    tasks = json.loads(out.read_text())["tasks"]
-    assert tasks["sign_list"][0]["state"] == state, told.stdout[-3000:]
-    with wave.ledger.read() as connection:
-        kinds = set(connection.scalars(select(schema.event.c.kind)))
-    assert ("purge.approved" in kinds) is (answer == "Approve")
-    assert ("purge.rejected" in kinds) is (answer == "Reject")
