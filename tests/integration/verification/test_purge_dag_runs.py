@@ -157,6 +157,19 @@ def test_what_a_person_approved_is_signed_less_what_changed_meanwhile(
     assert kinds == ["purge.approved", "purge.list_issued", *["purge.study_listed"] * len(kept)]
 
 
+def test_a_rejection_is_on_record_and_nothing_is_signed(airflow, wave, tmp_path: Path) -> None:
+    tasks, log = run(airflow, tmp_path, "Reject")
+    assert tasks["sign_list"]["state"] == "skipped", log[-4000:]
+    ((kind, payload),) = events(wave)
+    assert kind == "purge.rejected"
+    assert "Ada Approver" in payload
+    with wave.ledger.read() as connection:
+        kinds = connection.scalars(select(schema.report.c.kind)).all()
+        flagged = connection.scalars(select(schema.study.c.purge_candidate)).all()
+    assert "purge_list" not in kinds
+    assert not any(flagged)
+
+
 def test_a_legal_hold_keeps_a_study_off_and_is_counted(airflow, wave, tmp_path: Path) -> None:
     hold(tmp_path, wave.studies[0])
     tasks, log = run(airflow, tmp_path, "Approve")
