@@ -31,12 +31,16 @@ from dicom_migration.verification.audit.telling import Audit, Round, render_audi
 from dicom_migration.verification.claims import StudyClaim, studies_hash, verified_claims
 from dicom_migration.verification.findings import Outcome, StudyVerdict, exception_notes
 from dicom_migration.verification.refusals import Refusals
-from dicom_migration.verification.sealed_events import AUDIT_EVENT, audit_chain, last_event
+from dicom_migration.verification.sealed_events import (
+    AUDIT_EVENT,
+    STUDY_AUDITED_EVENT,
+    audit_chain,
+    last_event,
+)
+from dicom_migration.verification.verdicts import AUDIT_METHOD
 
 #: Not that of verification: a study that is verified again does not close these exceptions.
 AUDIT_PHASE = "pixel_audit"
-#: One a study of the sample: what was compared of it, and whether it held.
-AUDITED_EVENT = "verification.study_audited"
 
 
 @dataclass(slots=True)
@@ -246,7 +250,7 @@ def _record(
             verified_instances=0,
         )
     events = [
-        (AUDITED_EVENT, verdict.study_instance_uid, _of_study(audit, verdict))
+        (STUDY_AUDITED_EVENT, verdict.study_instance_uid, _of_study(audit, verdict))
         for verdict in verdicts
     ]
     chain.append(connection, [*events, (AUDIT_EVENT, "", payload)])
@@ -268,7 +272,7 @@ def _of_study(audit: Audit, verdict: StudyVerdict) -> dict[str, Any]:
 def _verdict(claim: StudyClaim, examined: Sequence[Examined]) -> StudyVerdict:
     return StudyVerdict(
         study_instance_uid=claim.study_instance_uid,
-        method="pixel-audit",
+        method=AUDIT_METHOD,
         source_instances=len(examined),
         received_instances=claim.received_instances,
         manifest_instances=claim.stored_instances,

@@ -19,7 +19,8 @@ from dicom_migration.policies.verification import (
     PixelAudit,
     VerificationPolicy,
 )
-from dicom_migration.verification.pixel_audit import AUDITED_EVENT, audit_pixels
+from dicom_migration.verification.pixel_audit import audit_pixels
+from dicom_migration.verification.sealed_events import STUDY_AUDITED_EVENT
 from tests.integration.verification.audited_instance import (
     instance_of,
     parsed,
@@ -183,7 +184,7 @@ def test_every_study_of_the_sample_leaves_a_proof_in_the_ledger(audited, canonic
         table = schema.event.c
         payload = connection.scalar(
             select(table.payload).where(
-                table.kind == AUDITED_EVENT,
+                table.kind == STUDY_AUDITED_EVENT,
                 table.study_instance_uid == held.record.study_instance_uid,
             )
         )
