@@ -116,6 +116,7 @@ def _side_by_side(before: WaveJudgement, after: WaveJudgement) -> list[dict[str,
                 "evaluated": new.evaluated,
                 "before": old.unexpected,
                 "after": new.unexpected,
+                "missed": bool(old.unexpected or new.unexpected),
             }
             for old, new in zip(first.findings, second.findings, strict=True)
         ]
