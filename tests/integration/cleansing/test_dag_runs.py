@@ -47,7 +47,7 @@ def run(environment: dict[str, str], dag: str, answer: str) -> dict[str, Any]:
     out = Path(environment["AIRFLOW_HOME"]) / f"{dag}-{answer}.json"
     program = [sys.executable, "tests/dags/run_dag.py", f"dags/{dag}.py", answer, str(out)]
     finished = subprocess.run(
-        program, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240
+        program, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=480
     )
     assert out.exists(), finished.stdout[-3000:] + finished.stderr[-3000:]
     told: dict[str, Any] = json.loads(out.read_text())
@@ -67,7 +67,7 @@ def rejections(environment: dict[str, str]) -> str:
 
 
 @pytest.mark.system
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1000)
 def test_a_rejected_plan_moves_nothing_and_an_approved_one_is_cleansed(
     airflow: dict[str, str],
 ) -> None:
