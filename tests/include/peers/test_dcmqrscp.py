@@ -7,7 +7,7 @@ from pathlib import Path
 from pydicom import dcmread
 
 from include.peers.dcmqrscp import Dcmqrscp
-from include.peers.process import is_listening
+from include.peers.process import is_listening, wait_until
 from include.sample_archive import ArchiveIndex
 from tests.conftest import require
 from tests.include.peers.dimse_client import find_studies, get_study
@@ -31,4 +31,5 @@ def test_it_loads_finds_and_returns_a_study(small_archive: Path, tmp_path: Path)
         status, received = get_study(peer.port, peer.ae_title, study.study_instance_uid, contexts)
         assert status == 0x0000
         assert len(received) == study.instances
-    assert not is_listening(peer.port)
+    # The child that served the last association may hold the port a moment longer.
+    assert wait_until(lambda: not is_listening(peer.port), 10)
