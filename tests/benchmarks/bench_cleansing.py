@@ -37,6 +37,16 @@ SELECT '1.2.826.0.1.3680043.8.498.' || ((n * 7919) % 1000003) || '.' || n, 'plan
   datetime('now'), datetime('now'), datetime('now')
 FROM number
 """
+#: What a CT's header has, as header_fact.attributes tells it; devices differ by a tag.
+_ATTRIBUTES = (
+    "00080005 00080008 00080012 00080013 00080014 00080016 00080018 00080020 00080021 "
+    "00080022 00080023 00080030 00080031 00080032 00080033 00080050 00080060 00080070 "
+    "00080080 00080081 00080090e 00081010 00081030 0008103E 00081040 00081090 00100010 "
+    "00100020 00100030 00101010 00101030 00180015 00180050 00180060 00180090 00181020 "
+    "00181030 00181100 00181110 00181111 00181120 00181130 00181140 00181151 00181152 "
+    "00181160 00181210 00185100 0020000D 0020000E 00200010 00200011 00200012 00200013 "
+    "00200032 00200037 00200052 00201040 00201041 00280002 00280004 00280010 00280011 "
+)
 _HEADERS = """
 WITH RECURSIVE place(m) AS (SELECT 1 UNION ALL SELECT m + 1 FROM place WHERE m < {each})
 INSERT INTO header_fact (study_instance_uid, series_instance_uid, sop_instance_uid,
@@ -44,7 +54,7 @@ INSERT INTO header_fact (study_instance_uid, series_instance_uid, sop_instance_u
   patient_name, patient_birth_date, patient_sex, study_date, study_time, study_id,
   accession_number, study_description, institution_name, manufacturer, series_date,
   series_number, series_description, body_part_examined, instance_number,
-  photometric_interpretation, "rows", "columns", bits_allocated, samples_per_pixel)
+  photometric_interpretation, "rows", "columns", bits_allocated, samples_per_pixel, attributes)
 SELECT study_instance_uid, study_instance_uid || '.' || m,
   study_instance_uid || '.' || m || '.' || (m * 13),
   '1.2.840.10008.5.1.4.1.1.2', '1.2.840.10008.1.2.1', 'ISO_IR 100',
@@ -58,7 +68,9 @@ SELECT study_instance_uid, study_instance_uid || '.' || m,
   END, '101500', 'S' || (rowid % 999), 'A' || rowid, 'Study of region ' || (rowid % 300),
   'Hospital ' || (rowid % 12), 'Maker ' || (rowid % 9), (2001 + rowid % 24) || '0615', m,
   'Series ' || m, CASE rowid % 31 WHEN 0 THEN 'LUMBAR SPINE AND SACRUM' ELSE 'CHEST' END, m,
-  'MONOCHROME2', 512, 512, 16, 1
+  'MONOCHROME2', 512, 512, 16, 1,
+  ' {attributes}' || CASE rowid % 41 WHEN 0 THEN '00100040v ' ELSE '00100040 ' END
+    || '0021' || printf('%04X', rowid % 200) || ' '
 FROM study, place
 """
 
@@ -83,7 +95,7 @@ def fill(url: str, headers: int) -> None:
         studies = max(headers // HEADERS_A_STUDY, 1)
         with ledger.write() as connection:
             connection.execute(text(_STUDIES.format(studies=studies, wave=WAVE)))
-            connection.execute(text(_HEADERS.format(each=HEADERS_A_STUDY)))
+            connection.execute(text(_HEADERS.format(each=HEADERS_A_STUDY, attributes=_ATTRIBUTES)))
 
 
 def measure(url: str, headers: int) -> list[Comparison]:

@@ -126,9 +126,18 @@ def facts_frame(rows: Iterable[Mapping[str, Any]], today: date) -> DataFrame:
 
 
 def _types(columns: Sequence[Column[Any]]) -> list[DataType]:
-    from pyarrow import int64, string
+    from pyarrow import dictionary, int32, int64, string
 
-    return [int64() if isinstance(each.type, Integer) else string() for each in columns]
+    # A text of half a kilobyte, which the headers of a device share: each of them once.
+    shared = dictionary(int32(), string())
+    return [
+        int64()
+        if isinstance(each.type, Integer)
+        else shared
+        if each.name == "attributes"
+        else string()
+        for each in columns
+    ]
 
 
 def _frame(chunks: Sequence[Sequence[Array]], columns: Sequence[Column[Any]]) -> DataFrame:
@@ -136,7 +145,9 @@ def _frame(chunks: Sequence[Sequence[Array]], columns: Sequence[Column[Any]]) ->
     from pyarrow import Table, chunked_array, int64, string
 
     arrays = [
-        chunked_array([chunk[place] for chunk in chunks], kind).combine_chunks()
+        chunked_array([chunk[place] for chunk in chunks], kind)
+        .unify_dictionaries()
+        .combine_chunks()
         for place, kind in enumerate(_types(columns))
     ]
     kinds = {string(): StringDtype(na_value=float("nan")), int64(): Int64Dtype()}
