@@ -9,40 +9,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from dicom_migration.cleansing.facts import KEYS, wave_frame
 from dicom_migration.errors import ReasonCode
+from dicom_migration.judgements import JudgedFinding, Judgement
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
     from dicom_migration.cleansing.proposals import Correction
     from dicom_migration.ledger import Ledger
-
-
-class JudgedFinding(Protocol):
-    """One expectation's outcome; see :class:`dicom_migration.quality.Finding`."""
-
-    @property
-    def title(self) -> str: ...  # noqa: D102
-    @property
-    def reason_code(self) -> str: ...  # noqa: D102
-    @property
-    def severity(self) -> str: ...  # noqa: D102
-    @property
-    def evaluated(self) -> int: ...  # noqa: D102
-    @property
-    def unexpected(self) -> int: ...  # noqa: D102
-    @property
-    def suggested_fix(self) -> str: ...  # noqa: D102
-    @property
-    def keys(self) -> Sequence[tuple[str, ...]]: ...  # noqa: D102
-
-
-class Judgement(Protocol):
-    """One suite's outcome; see :class:`dicom_migration.quality.QualityResult`."""
-
-    @property
-    def suite(self) -> str: ...  # noqa: D102
-    @property
-    def findings(self) -> Sequence[JudgedFinding]: ...  # noqa: D102
 
 
 class Judge(Protocol):

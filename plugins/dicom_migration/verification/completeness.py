@@ -5,40 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from dicom_migration.errors import ReasonCode
+from dicom_migration.judgements import JudgedFinding, Judgement
 from dicom_migration.ledger import ExceptionNote
 from dicom_migration.reporting import render_report
 from dicom_migration.verification.findings import PHASE
-
-
-class JudgedFinding(Protocol):
-    """One expectation's outcome; see :class:`dicom_migration.quality.Finding`."""
-
-    @property
-    def title(self) -> str: ...  # noqa: D102
-    @property
-    def reason_code(self) -> str: ...  # noqa: D102
-    @property
-    def severity(self) -> str: ...  # noqa: D102
-    @property
-    def evaluated(self) -> int: ...  # noqa: D102
-    @property
-    def unexpected(self) -> int: ...  # noqa: D102
-    @property
-    def suggested_fix(self) -> str: ...  # noqa: D102
-    @property
-    def keys(self) -> Sequence[tuple[str, ...]]: ...  # noqa: D102
-
-
-class Judgement(Protocol):
-    """One suite's outcome; see :class:`dicom_migration.quality.QualityResult`."""
-
-    @property
-    def suite(self) -> str: ...  # noqa: D102
-    @property
-    def findings(self) -> Sequence[JudgedFinding]: ...  # noqa: D102
 
 
 @dataclass(slots=True)
