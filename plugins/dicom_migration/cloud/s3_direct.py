@@ -1,34 +1,33 @@
 """PutObject by the shortest way: one signed request on a kept connection.
 
 boto3 needs 1.6 ms of CPU for a request that the network carries in less, and an archive has a
-billion instances. So the ordinary case, a single PUT to an ordinary endpoint, is sent with
-:mod:`http.client`. What is worth another try (a broken connection, 5xx, a redirection) is left to
-boto3, which sends the object again: creation is conditional, so that a second attempt is harmless.
-A refusal is raised as botocore's own error, so that its meaning is decided in one place.
+billion instances. So the ordinary case, a single PUT to an ordinary endpoint, is sent from here.
+What is worth another try (a broken connection, 5xx, a redirection) is left to boto3, which sends
+the object again: creation is conditional, so that a second attempt is harmless. A refusal is raised
+as botocore's own error, so that its meaning is decided in one place.
 
 Source: Amazon S3 API reference, PutObject.
 """
 
 from __future__ import annotations
 
-import contextlib
 import http.client
+import io
 import socket
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from http.client import HTTPMessage
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import create_parser
 
 from dicom_migration.cloud.protocol import StoredObject
+from dicom_migration.cloud.s3_connections import Connections, plain_head, read_head
 from dicom_migration.cloud.s3_errors import error_code, refuse_other_checksum
 from dicom_migration.cloud.s3_settings import MIB, S3Client, S3Settings
 from dicom_migration.cloud.s3_signing import AccessKey, RequestSigner
-from dicom_migration.cloud.s3_transport import Transport, credentials_of, is_readable
+from dicom_migration.cloud.s3_transport import Transport, credentials_of
 from dicom_migration.cloud.s3_upload import SHA256_METADATA, Upload, base64_of_hex
 
 _CHECKSUM_HEADER = "x-amz-checksum-sha256"
@@ -43,7 +42,7 @@ _CODES_WORTH_ANOTHER_TRY = (
 
 class _Answer(NamedTuple):
     status: int
-    headers: HTTPMessage
+    headers: Mapping[str, str]
     body: bytes
 
 
@@ -63,11 +62,10 @@ class DirectPut:
     def __init__(self, client: S3Client, transport: Transport, settings: S3Settings) -> None:
         self._credentials = credentials_of(client)
         self._transport = transport
-        self._settings = settings
         self._signer = RequestSigner(transport.region, transport.host_header)
         self._encryption = _encryption_headers(settings)
         self._output_shape = client.meta.service_model.operation_model("PutObject").output_shape
-        self._idle: deque[http.client.HTTPConnection] = deque(maxlen=settings.max_pool_connections)
+        self._connections = Connections(transport, settings)
 
     def put(self, upload: Upload, body: BinaryIO | bytes | memoryview) -> StoredObject | None:
         """Create the object; None when it has to be tried in the ordinary way.
@@ -81,14 +79,13 @@ class DirectPut:
         """
         path = self._transport.path_prefix + quote(upload.address.key, safe="/-_.~")
         try:
-            headers = self._headers(upload, path)
-            answer = self._send(path, body, headers, upload.size)
-        except (OSError, http.client.HTTPException, BotoCoreError):
+            answer = self._send(self._head(upload, path), body)
+        except (OSError, ValueError, http.client.HTTPException, BotoCoreError):
             return None
         if answer.status == 200:
             told = answer.headers.get(_CHECKSUM_HEADER)
             refuse_other_checksum(told, base64_of_hex(upload.sha256), upload.address)
-            return upload.stored(answer.headers.get("ETag", ""))
+            return upload.stored(answer.headers.get("etag", ""))
         if 400 <= answer.status < 500 and answer.status not in _WORTH_ANOTHER_TRY:
             error = self._refusal(answer)
             if error_code(error) not in _CODES_WORTH_ANOTHER_TRY:
@@ -97,10 +94,10 @@ class DirectPut:
 
     def close(self) -> None:
         """Close the kept connections."""
-        while self._idle:
-            self._idle.pop().close()
+        self._connections.close()
 
-    def _headers(self, upload: Upload, path: str) -> dict[str, str]:
+    def _head(self, upload: Upload, path: str) -> bytes:
+        """Return the request without its body."""
         frozen = self._credentials.get_frozen_credentials()
         key = AccessKey(frozen.access_key, frozen.secret_key, frozen.token or "")
         extra = {
@@ -112,40 +109,25 @@ class DirectPut:
             "x-amz-storage-class": upload.storage_class,
             **self._encryption,
         }
-        return self._signer.headers(path, upload.sha256, extra, key, datetime.now(UTC))
+        headers = self._signer.headers(path, upload.sha256, extra, key, datetime.now(UTC))
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        head = f"PUT {path} HTTP/1.1\r\n{lines}content-length: {upload.size}\r\n\r\n"
+        return head.encode("ascii")
 
-    def _send(
-        self, path: str, body: BinaryIO | bytes | memoryview, headers: dict[str, str], size: int
-    ) -> _Answer:
+    def _send(self, head: bytes, body: BinaryIO | bytes | memoryview) -> _Answer:
         """Return the answer; the connection is kept when it was read to its end."""
-        connection = self._idle_connection() or self._connect()
+        connection = self._connections.take()
         try:
-            headers["content-length"] = str(size)
-            connection.request("PUT", path, _in_pieces(body), headers)
-            response = connection.getresponse()
-            text = response.read(MIB)
-            kept = not response.will_close and response.isclosed()
+            _send_pieces(connection, head, body)
+            answer, keep = _read_answer(connection)
         except BaseException:
             connection.close()
             raise
-        if kept:
-            self._idle.append(connection)
+        if keep:
+            self._connections.keep(connection)
         else:
             connection.close()
-        return _Answer(response.status, response.headers, text)
-
-    def _idle_connection(self) -> http.client.HTTPConnection | None:
-        """Return a kept connection; one that was closed, or said more than it was asked, is none.
-
-        What it said would be taken for the answer to the next request.
-        """
-        with contextlib.suppress(IndexError):  # other threads take them, too
-            while True:
-                connection = self._idle.pop()
-                if not is_readable(connection.sock):
-                    return connection
-                connection.close()
-        return None
+        return answer
 
     def _refusal(self, answer: _Answer) -> ClientError:
         """Return what botocore would raise."""
@@ -153,28 +135,74 @@ class DirectPut:
         parsed = create_parser("rest-xml").parse(told, self._output_shape)
         return ClientError(parsed, "PutObject")
 
-    def _connect(self) -> http.client.HTTPConnection:
-        where = self._transport
-        timeout = self._settings.connect_timeout
-        if where.tls is None:
-            plain = http.client.HTTPConnection(where.host, where.port, timeout, blocksize=MIB)
-            connection = plain
-        else:
-            connection = http.client.HTTPSConnection(
-                where.host, where.port, timeout=timeout, context=where.tls, blocksize=MIB
-            )
-        connection.connect()
-        connection.sock.settimeout(self._settings.read_timeout)
-        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return connection
+
+def _send_pieces(
+    connection: socket.socket, head: bytes, body: BinaryIO | bytes | memoryview
+) -> None:
+    """Send a request piece by piece: a timeout is for one of them, not for all."""
+    connection.sendall(head)
+    for piece in _in_pieces(body):
+        connection.sendall(piece)
 
 
-def _in_pieces(body: BinaryIO | bytes | memoryview) -> BinaryIO | Iterator[memoryview]:
-    """Return a body whose pieces are sent one by one: a timeout is for one of them, not for all."""
-    if not isinstance(body, bytes | memoryview):
-        return body  # read by http.client as it is sent
-    view = memoryview(body)
-    return (view[start : start + MIB] for start in range(0, len(view), MIB))
+def _in_pieces(body: BinaryIO | bytes | memoryview) -> Iterator[bytes | memoryview]:
+    if isinstance(body, bytes | memoryview):
+        view = memoryview(body)
+        for start in range(0, len(view), MIB):
+            yield view[start : start + MIB]
+    else:
+        while piece := body.read(MIB):
+            yield piece
+
+
+def _read_answer(connection: socket.socket) -> tuple[_Answer, bool]:
+    """Return the answer to a request, and whether its connection may serve another."""
+    data = read_head(connection)
+    plain = plain_head(data)
+    if plain is None or plain[0].length > MIB:
+        return _any_answer(data, connection), False
+    head, body = plain
+    while len(body) < head.length:
+        more = connection.recv(head.length - len(body))
+        if not more:
+            raise http.client.IncompleteRead(body, head.length - len(body))
+        body += more
+    fields = {
+        name.decode("latin-1"): value.decode("latin-1") for name, value in head.fields.items()
+    }
+    return _Answer(int(head.status), fields, body), head.keep
+
+
+def _any_answer(begun: bytes, connection: socket.socket) -> _Answer:
+    """Return an answer of any form, which began with `begun`."""
+    response = http.client.HTTPResponse(cast(socket.socket, _Begun(begun, connection)))
+    response.begin()
+    fields = {name.lower(): value for name, value in response.headers.items()}
+    return _Answer(response.status, fields, response.read(MIB))
+
+
+class _Begun(io.RawIOBase):
+    """A connection of which some bytes were read already, as :mod:`http.client` reads it."""
+
+    def __init__(self, begun: bytes, connection: socket.socket) -> None:
+        super().__init__()
+        self._begun = begun
+        self._connection = connection
+
+    def makefile(self, _mode: str) -> BinaryIO:
+        """Return what is read from."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Read what comes, at most as much as `buffer` takes."""
+        piece = self._begun[: len(buffer)] or self._connection.recv(len(buffer))
+        self._begun = self._begun[len(buffer) :]
+        buffer[: len(piece)] = piece
+        return len(piece)
 
 
 def _encryption_headers(settings: S3Settings) -> dict[str, str]:

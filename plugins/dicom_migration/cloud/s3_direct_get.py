@@ -5,31 +5,26 @@ So the ordinary answer (200 or 206 with a Content-Length) is read from the socke
 one (a refusal, a redirection, chunks, a broken connection) is left to boto3, which asks again and
 knows what it means. Whoever reads must check what was read: no checksum is asked of the store.
 
-Shares nothing with the way in but the endpoint and the signature. Source: Amazon S3 API reference,
+Shares nothing with the way in but connections and the signature. Source: Amazon S3 API reference,
 GetObject; RFC 9112.
 """
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
-import struct
-from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, IncompleteReadError
 
+from dicom_migration.cloud.s3_connections import Connections, PlainHead, plain_head, read_head
 from dicom_migration.cloud.s3_settings import S3Client, S3Settings
 from dicom_migration.cloud.s3_signing import AccessKey, RequestSigner
-from dicom_migration.cloud.s3_transport import Transport, credentials_of, is_readable
+from dicom_migration.cloud.s3_transport import Transport, credentials_of
 
 _NO_BODY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # SHA-256 of b""
-_HEAD_BYTES = 4096
-_MAX_HEAD_BYTES = 65536
-_END_OF_HEAD = b"\r\n\r\n"
 _PLAIN = (b"200", b"206")  # for the whole object, for a range of it
 
 
@@ -49,9 +44,8 @@ class DirectGet:
     def __init__(self, client: S3Client, transport: Transport, settings: S3Settings) -> None:
         self._credentials = credentials_of(client)
         self._transport = transport
-        self._settings = settings
         self._signer = RequestSigner(transport.region, transport.host_header)
-        self._idle: deque[socket.socket] = deque(maxlen=settings.max_pool_connections)
+        self._connections = Connections(transport, settings)
 
     def get(
         self, key: str, chunk_bytes: int, first: int | None = None, last: int | None = None
@@ -73,22 +67,20 @@ class DirectGet:
         connection = None
         try:
             request = self._request(key, first, last)
-            connection = self._idle_connection() or self._connect()
+            connection = self._connections.take()
             connection.sendall(request)
-            answer = _read_head(connection, _PLAIN[first is not None])
+            answer = plain_head(read_head(connection))
         except (OSError, ValueError, BotoCoreError):
             answer = None
-        if answer is None or connection is None:
+        if answer is None or connection is None or answer[0].status != _PLAIN[first is not None]:
             if connection is not None:
                 connection.close()
             return None
-        length, kept, begun = answer
-        return self._body(connection, length, begun, chunk_bytes, keep=kept)
+        return self._body(connection, *answer, chunk_bytes)
 
     def close(self) -> None:
         """Close the kept connections."""
-        while self._idle:
-            self._idle.pop().close()
+        self._connections.close()
 
     def _request(self, key: str, first: int | None, last: int | None) -> bytes:
         frozen = self._credentials.get_frozen_credentials()
@@ -102,9 +94,9 @@ class DirectGet:
         return f"GET {path} HTTP/1.1\r\n{lines}accept-encoding: identity\r\n\r\n".encode("ascii")
 
     def _body(
-        self, connection: socket.socket, length: int, begun: bytes, chunk_bytes: int, *, keep: bool
+        self, connection: socket.socket, head: PlainHead, begun: bytes, chunk_bytes: int
     ) -> Iterator[bytes]:
-        piece, left = b"", length
+        piece, left = b"", head.length
         try:
             while left > 0:
                 size = min(left, chunk_bytes)
@@ -115,71 +107,14 @@ class DirectGet:
         except BaseException:
             connection.close()
             raise
-        if keep and len(self._idle) < self._settings.max_pool_connections:
-            self._idle.append(connection)  # before the last piece is used: it may serve another
+        if head.keep:
+            self._connections.keep(
+                connection
+            )  # before the last piece is used: it may serve another
         else:
             connection.close()
         if piece:
             yield piece
-
-    def _idle_connection(self) -> socket.socket | None:
-        """Return a kept connection that was neither closed nor said more than it was asked."""
-        with contextlib.suppress(IndexError):  # other threads take them, too
-            while True:
-                connection = self._idle.pop()
-                if not is_readable(connection):
-                    return connection
-                connection.close()
-        return None
-
-    def _connect(self) -> socket.socket:
-        where, settings = self._transport, self._settings
-        plain = socket.create_connection((where.host, where.port), settings.connect_timeout)
-        plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if where.tls is not None:
-            try:
-                secure = where.tls.wrap_socket(plain, server_hostname=where.host)
-            except BaseException:
-                plain.close()
-                raise
-            secure.settimeout(settings.read_timeout)
-            return secure
-        # The kernel keeps the time, so that one call may wait for a whole body.
-        plain.settimeout(None)
-        whole, part = divmod(settings.read_timeout, 1)
-        limit = struct.pack("@ll", int(whole), int(part * 1e6))
-        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-        plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        return plain
-
-
-def _read_head(connection: socket.socket, wanted: bytes) -> tuple[int, bool, bytes] | None:
-    """Return length of the body, whether the connection may be kept, and what came of the body.
-
-    None when the answer is not a plain one.
-    """
-    data = connection.recv(_HEAD_BYTES)
-    while (end := data.find(_END_OF_HEAD)) < 0:
-        more = connection.recv(_HEAD_BYTES)
-        if not more or len(data) > _MAX_HEAD_BYTES:
-            return None
-        data += more
-    status, *lines = data[:end].split(b"\r\n")
-    version, code = status.split(b" ", 2)[:2]
-    fields = {}
-    for line in lines:
-        name, _, value = line.partition(b":")
-        fields[name.lower()] = value.strip()
-    told = fields.get(b"content-length", b"")
-    plain = version == b"HTTP/1.1" and code == wanted and told.isdigit()
-    if not plain or b"transfer-encoding" in fields or b"content-encoding" in fields:
-        return None
-    begun = data[end + len(_END_OF_HEAD) :]
-    length = int(told)
-    if len(begun) > length:  # more than the answer: whatever it is, it is not for us
-        return None
-    return length, fields.get(b"connection", b"").lower() != b"close", begun
 
 
 def _fill(connection: socket.socket, begun: bytes, size: int) -> bytes:

@@ -3,14 +3,12 @@
 Endpoint, region, credentials and TLS are decided by boto3, in one place; this asks it. What is
 sent and what is believed of an answer is no business of this module: the way in
 (:mod:`~dicom_migration.cloud.s3_direct`) and the way back out
-(:mod:`~dicom_migration.cloud.s3_direct_get`) share nothing else.
+(:mod:`~dicom_migration.cloud.s3_direct_get`) share only how they connect, sign and read a head.
 """
 
 from __future__ import annotations
 
 import contextlib
-import select
-import socket
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -102,13 +100,6 @@ def _ordinary_request(client: S3Client, bucket: str) -> AWSPreparedRequest:
     finally:
         events.unregister("before-send.s3.PutObject", stop)
     raise AssertionError("botocore sends without asking")
-
-
-def is_readable(sock: socket.socket) -> bool:
-    """Tell whether a connection on which nothing is expected was closed, or has bytes waiting."""
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def _tls_context(verify: Any) -> ssl.SSLContext:

@@ -143,9 +143,35 @@ def test_two_threads_may_want_the_last_idle_connection() -> None:
             return True
 
     with served(lambda connection: connection.sendall(CREATED)) as direct:
-        direct._idle = SeenByBoth()
+        direct._connections._idle = SeenByBoth()
         assert direct.put(upload_of(b"one"), b"one") is not None
-        direct._idle = deque(direct._idle)
+        direct._connections._idle = deque(direct._connections._idle)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 412 No\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 412 No\r\nContent-Length: %d\r\n\r\n%b",
+        b"HTTP/1.0 412 No\r\nContent-Length: %d\r\n\r\n%b",
+        b"HTTP/1.1 412 No\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b",
+    ],
+)
+def test_a_refusal_is_understood_in_any_form(answer: bytes) -> None:
+    told = b"<Error><Code>PreconditionFailed</Code><Message>%b</Message></Error>" % (b"a" * 9000)
+    with served(lambda connection: connection.sendall(answer % (len(told), told))) as direct:
+        for _ in range(2):
+            with pytest.raises(ClientError, match="PreconditionFailed"):
+                direct.put(upload_of(b"one"), b"one")
+
+
+def test_an_answer_that_ends_early_is_left_to_boto3() -> None:
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<a")
+        connection.shutdown(socket.SHUT_RDWR)
+
+    with served(answer) as direct:
+        assert direct.put(upload_of(b"one"), b"one") is None
 
 
 def test_a_bucket_of_another_region_is_left_to_boto3_which_finds_it() -> None:
