@@ -181,7 +181,7 @@ def test_a_bucket_of_another_region_is_left_to_boto3_which_finds_it() -> None:
 
 
 def test_a_timeout_is_for_one_piece_of_a_body_and_not_for_all_of_it() -> None:
-    body = bytes(32 * MIB)
-    settings = S3Settings(read_timeout=0.6)  # the store takes 1 MiB every 0.05 s
+    body = bytes(40 * MIB)
+    settings = S3Settings(read_timeout=1.5)  # the store takes 1 MiB every 0.05 s
     with served(lambda connection: connection.sendall(CREATED), settings) as direct:
         assert direct.put(upload_of(body), memoryview(body)) is not None
