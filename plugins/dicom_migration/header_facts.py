@@ -48,8 +48,9 @@ INTEGER_FACTS: tuple[tuple[str, str], ...] = (
     ("samples_per_pixel", "SamplesPerPixel"),
     ("number_of_frames", "NumberOfFrames"),
 )
+KEYWORD_OF_COLUMN = dict((*TEXT_FACTS, *INTEGER_FACTS))
 #: DICOM keyword to column.
-COLUMN_OF_KEYWORD = {keyword: column for column, keyword in (*TEXT_FACTS, *INTEGER_FACTS)}
+COLUMN_OF_KEYWORD = {keyword: column for column, keyword in KEYWORD_OF_COLUMN.items()}
 #: How the text of the header is really encoded, whatever it declares; see `text_encoding`.
 TEXT_ENCODING = "text_encoding"
 TEXT_COLUMNS: tuple[str, ...] = (*(column for column, _ in TEXT_FACTS), TEXT_ENCODING)
@@ -64,11 +65,15 @@ def read_header_facts(dataset: Dataset) -> dict[str, str | int | None]:
     cannot be decoded reads as None and fails completeness.
     """
     facts: dict[str, str | int | None] = {TEXT_ENCODING: text_encoding(dataset)}
-    for column, keyword in TEXT_FACTS:
-        facts[column] = text_value(dataset, keyword)
-    for column, keyword in INTEGER_FACTS:
-        facts[column] = _integer(dataset, keyword)
+    for column in KEYWORD_OF_COLUMN:
+        facts[column] = header_fact(dataset, column)
     return facts
+
+
+def header_fact(dataset: Dataset, column: str) -> str | int | None:
+    """Return one of the facts of :func:`read_header_facts` that a single element tells."""
+    keyword = KEYWORD_OF_COLUMN[column]
+    return _integer(dataset, keyword) if column in INTEGER_COLUMNS else text_value(dataset, keyword)
 
 
 def text_value(dataset: Dataset, keyword: str) -> str | None:

@@ -22,10 +22,10 @@ from dicom_migration.archive.elements import (
 )
 from dicom_migration.datasets import read_header
 from dicom_migration.header_facts import (
-    INTEGER_FACTS,
+    KEYWORD_OF_COLUMN,
     TEXT_ENCODING,
-    TEXT_FACTS,
     encoding_of_texts,
+    header_fact,
     read_header_facts,
     text_value,
 )
@@ -125,12 +125,12 @@ def _fact(
     element = head + value
     before = b"" if element == charset else charset
     header = read_header(io.BytesIO(before + element), transfer_syntax_uid)
-    return read_header_facts(header)[column]
+    return header_fact(header, column)
 
 
 @cache
 def _fact_tags() -> dict[int, str]:
     from pydicom.datadict import tag_for_keyword
 
-    tags = {tag_for_keyword(keyword): name for name, keyword in (*TEXT_FACTS, *INTEGER_FACTS)}
+    tags = {tag_for_keyword(keyword): name for name, keyword in KEYWORD_OF_COLUMN.items()}
     return {tag: name for tag, name in tags.items() if tag is not None}

@@ -42,7 +42,7 @@ class PassSettings:
         What the source's own database promised at discovery, None when it did not tell.
     layout
         ``instance`` or ``series-zip``.
-    packed_memory_bytes, max_packed_bytes
+    max_packed_bytes
         Of the latter: see :class:`~dicom_migration.policies.transfer.TransferPolicy`.
     """
 
@@ -54,7 +54,6 @@ class PassSettings:
     promised_instances: int | None = None
     recompression: Recompression = field(default_factory=Recompression)
     layout: str = "instance"
-    packed_memory_bytes: int = 96 * MIB
     max_packed_bytes: int = 4096 * MIB
 
 

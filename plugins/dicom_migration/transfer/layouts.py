@@ -12,6 +12,7 @@ from dicom_migration.manifest import ManifestRow
 from dicom_migration.transfer.instance_pass import Examined, PassSettings
 from dicom_migration.transfer.never_overwrite import create_beside
 from dicom_migration.transfer.series_layout import SeriesZipLayout
+from dicom_migration.transfer.spool import MemoryBudget
 
 
 class Layout(Protocol):
@@ -75,8 +76,8 @@ class InstanceLayout:
         """Nothing waits."""
 
 
-def layout_for(store: CloudStore, settings: PassSettings) -> Layout:
-    """Return the layout that the study's settings name.
+def layout_for(store: CloudStore, settings: PassSettings, packed: MemoryBudget) -> Layout:
+    """Return the layout that the study's settings name; `packed` is for series in the making.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def layout_for(store: CloudStore, settings: PassSettings) -> Layout:
     if settings.layout == "instance":
         return InstanceLayout(store, settings)
     if settings.layout == "series-zip":
-        return SeriesZipLayout(store, settings)
+        return SeriesZipLayout(store, settings, packed)
     raise PermanentError(
         f"Study {settings.study_instance_uid} has the layout {settings.layout!r}, which this "
         "release does not know.",

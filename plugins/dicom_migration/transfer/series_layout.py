@@ -50,10 +50,10 @@ class SeriesZipLayout:
     Where the source lists nothing, because its count was met, a series is what came of it.
     """
 
-    def __init__(self, store: CloudStore, settings: PassSettings) -> None:
+    def __init__(self, store: CloudStore, settings: PassSettings, memory: MemoryBudget) -> None:
         self._store = store
         self._settings = settings
-        self._budget = MemoryBudget(settings.packed_memory_bytes)
+        self._memory = memory
         self._own_files = threading.Semaphore(OWN_FILES)
         self._lock = threading.Lock()
         self._listed: dict[str, str] = {}
@@ -127,7 +127,7 @@ class SeriesZipLayout:
 
     def _group(self, groups: dict[str, _Group], series: str) -> _Group:
         if series not in groups:
-            stage = SeriesStage(self._budget, self._settings.spool_folder, self._own_files)
+            stage = SeriesStage(self._memory, self._settings.spool_folder, self._own_files)
             groups[series] = _Group(stage)
         return groups[series]
 

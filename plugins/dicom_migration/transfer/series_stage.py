@@ -16,29 +16,29 @@ from pathlib import Path
 from typing import IO
 
 from dicom_migration.transfer.spool import MemoryBudget, Spool, disk_full_told
+from dicom_migration.units import MIB
 
 #: Large instances of a study that keep their own file, and with it a file descriptor: all series
 #: of a study may wait at the same time, and a process may often have no more than 1,024.
 OWN_FILES = 64
+_LARGEST_BLOCK = 4 * MIB
 
 
 class StagedInMemory:
     """An instance in memory, and its CRC-32."""
 
-    def __init__(self, data: memoryview, budget: MemoryBudget) -> None:
+    def __init__(self, data: memoryview) -> None:
         self.size = len(data)
         self.crc32 = zlib.crc32(data)
         self._data = data
-        self._budget = budget
 
     def read_at(self, offset: int, length: int) -> memoryview:
         """Return bytes without copying them."""
         return self._data[offset : offset + length]
 
     def release(self) -> None:
-        """Forget the bytes."""
+        """Forget the bytes, which are the stage's."""
         self._data = memoryview(b"")
-        self._budget.give_back(self.size)
 
 
 class StagedInFile:
@@ -88,6 +88,8 @@ class SeriesStage:
         self, budget: MemoryBudget, folder: Path | None, own_files: threading.Semaphore
     ) -> None:
         self._budget = budget
+        self._blocks: list[memoryview] = []
+        self._used = 0  # bytes of the last block
         self._folder = folder
         self._file: IO[bytes] | None = None
         self._end = 0
@@ -118,6 +120,8 @@ class SeriesStage:
             staged, self._staged = self._staged, []
             for instance in staged:
                 instance.release()
+            while self._blocks:
+                self._budget.give_back_block(self._blocks.pop())
             if self._file is not None:
                 self._file.close()
                 self._file = None
@@ -126,17 +130,31 @@ class SeriesStage:
         """Keep the spool's own memory or file where there is room for it."""
         body = spool.body()
         if isinstance(body, memoryview):
-            if not self._budget.take(spool.size):
+            room = self._room(spool.size)
+            if room is None:
                 return None
-            copy = memoryview(bytes(body))  # just as long, where a spool's block has room to grow
+            room[:] = body
             spool.close()
-            return StagedInMemory(copy, self._budget)
+            return StagedInMemory(room)
         if not self._own_files.acquire(blocking=False):
             return None
         crc32 = 0
         for piece in spool.pieces():
             crc32 = zlib.crc32(piece, crc32)
         return StagedInFile(body.fileno(), 0, spool.size, crc32, spool.close)
+
+    def _room(self, size: int) -> memoryview | None:
+        """Return memory for an instance, beside others: a spool's block has room to grow."""
+        with self._lock:
+            if not self._blocks or self._used + size > len(self._blocks[-1]):
+                held = sum(map(len, self._blocks))
+                block = self._budget.block(max(size, min(held, _LARGEST_BLOCK)))
+                if block is None:
+                    return None
+                self._blocks.append(block)
+                self._used = 0
+            start, self._used = self._used, self._used + size
+            return self._blocks[-1][start : self._used]
 
     def _appended(self, spool: Spool) -> Staged:
         with self._lock, disk_full_told():

@@ -74,7 +74,7 @@ class SeriesZip(io.RawIOBase):
         return digest.hexdigest()
 
     def pieces(self) -> Iterator[bytes | memoryview]:
-        """Yield the archive from its beginning, at most 1 MiB at a time; moves no position."""
+        """Yield the archive from its beginning, at most 1 MiB at a time; pieces stay valid."""
         for place, part in enumerate(self._parts):
             length = self._end_of(place) - self._starts[place]
             for offset in range(0, length, _PIECE):

@@ -197,7 +197,6 @@ class ShardQueue:
             spool_folder=Path(self._policy.spool_folder) if self._policy.spool_folder else None,
             recompression=self._policy.recompression,
             layout=self._policy.layout_of(row.layout),
-            packed_memory_bytes=self._policy.packed_memory_mib * MIB,
             max_packed_bytes=self._policy.max_packed_mib * MIB,
             promised_instances=row.number_of_instances,
         )

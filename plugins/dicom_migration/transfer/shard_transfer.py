@@ -20,6 +20,7 @@ from dicom_migration.transfer.collector import imports_set_aside
 from dicom_migration.transfer.progress import PROGRESS_SECONDS, Progress
 from dicom_migration.transfer.shard_queue import ShardQueue, Work, transfer_chain
 from dicom_migration.transfer.shards import Shard
+from dicom_migration.transfer.spool import MemoryBudget, TransferMemory
 from dicom_migration.transfer.streak import Streak
 from dicom_migration.transfer.study_faults import PHASE
 from dicom_migration.transfer.study_transfer import (
@@ -98,6 +99,10 @@ class _ShardRun:
         self._shard = shard
         self._policy = policy
         self._pacing = pacing
+        self._memory = TransferMemory(
+            in_transit=MemoryBudget(policy.spool_memory_mib * MIB),
+            packed=MemoryBudget(policy.packed_memory_mib * MIB),
+        )
         self._progress = Progress(
             shard, self.queue.total, self.queue.promised, self._archive.under_way
         )
@@ -172,7 +177,7 @@ class _ShardRun:
             work.chain,
             uploads,
             self._policy.upload_threads,
-            self._policy.spool_memory_mib * MIB,
+            self._memory,
         )
         measure = _Measure(self._archive, self._progress, self._pacing)
         result: StudyResult | None = None

@@ -13,6 +13,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self, cast
@@ -88,6 +89,22 @@ class MemoryBudget:
             self._free.setdefault(len(block), []).append(block)
 
 
+@dataclass(frozen=True, slots=True)
+class TransferMemory:
+    """What the instances of one task may hold at a time; blocks go from study to study.
+
+    Attributes
+    ----------
+    in_transit
+        Instances that are received, judged or sent.
+    packed
+        Instances that wait for the rest of their series.
+    """
+
+    in_transit: MemoryBudget
+    packed: MemoryBudget
+
+
 class Spool:
     """Bytes of one Part 10 object, kept until it is stored.
 
@@ -99,6 +116,9 @@ class Spool:
         Memory shared with other spools; what does not fit goes to a file.
     folder
         Where that file is made; None means the system's place for temporary files.
+    expected
+        Bytes that the object will probably have: a block that takes them saves moving from
+        smaller to larger ones.
 
     Attributes
     ----------
@@ -108,9 +128,16 @@ class Spool:
         Bytes of it that are not of the dataset.
     """
 
-    def __init__(self, header: bytes, budget: MemoryBudget, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        header: bytes,
+        budget: MemoryBudget,
+        folder: Path | None = None,
+        expected: int = 0,
+    ) -> None:
         self.header_bytes = len(header)
         self.size = 0
+        self._expected = expected
         self._budget = budget
         self._folder = folder
         self._block: memoryview | None = None
@@ -215,7 +242,9 @@ class Spool:
 
     def _larger_block(self, used: int) -> memoryview | None:
         """Move the `used` bytes to a block that takes `size`; None when there is none."""
-        block = self._budget.block(self.size)
+        block = self._budget.block(max(self.size, self._expected))
+        if block is None and self._expected > self.size:
+            block = self._budget.block(self.size)
         if block is not None:
             before, self._block = self._block, block
             if before is not None:

@@ -56,6 +56,7 @@ class StudySink:
         self.refused: list[RefusedInstance] = []
         self.received = 0
         self.bytes_received = 0
+        self._last_size = 0  # the next instance is often as large
         self._layout = layout
         self._uploads = uploads
         self._settings = settings
@@ -108,7 +109,8 @@ class StudySink:
 
     def new_spool(self, identity: InstanceIdentity) -> Spool:
         """Return an empty spool that begins with the Part 10 header."""
-        return Spool(part10_header(identity), self._budget, self._settings.spool_folder)
+        header, folder = part10_header(identity), self._settings.spool_folder
+        return Spool(header, self._budget, folder, expected=self._last_size)
 
     def accept(self, identity: InstanceIdentity, spool: Spool) -> None:
         """Take a complete instance; blocks while too many wait for the target.
@@ -121,6 +123,7 @@ class StudySink:
         spool.seal()
         self.received += 1
         self.bytes_received += spool.dataset_bytes
+        self._last_size = spool.size
         self._slots.acquire()
         self._pending.append(self._uploads.submit(self._pass, identity, spool))
 

@@ -33,7 +33,7 @@ from dicom_migration.ledger import (
 from dicom_migration.manifest import encode_manifest, manifest_key
 from dicom_migration.transfer.instance_pass import PassSettings
 from dicom_migration.transfer.layouts import layout_for
-from dicom_migration.transfer.spool import MemoryBudget
+from dicom_migration.transfer.spool import TransferMemory
 from dicom_migration.transfer.study_faults import PHASE, faults, study_note
 from dicom_migration.transfer.study_sink import StudySink
 
@@ -78,7 +78,7 @@ class StudyTransfer:
         chain: EventChain,
         uploads: ThreadPoolExecutor,
         upload_threads: int,
-        memory_bytes: int,
+        memory: TransferMemory,
     ) -> None:
         self._archive = archive
         self._store = store
@@ -86,7 +86,7 @@ class StudyTransfer:
         self._chain = chain
         self._uploads = uploads
         self._threads = upload_threads
-        self._budget = MemoryBudget(memory_bytes)
+        self._memory = memory
 
     def run(self, settings: PassSettings, wave_id: str) -> StudyResult:
         """Transfer one study; a fault of the study itself quarantines it and is no error here.
@@ -99,9 +99,9 @@ class StudyTransfer:
             Source or target refuse us altogether (``CONCERNS_EVERYBODY``).
         """
         uid = settings.study_instance_uid
-        layout = layout_for(self._store, settings)
+        layout = layout_for(self._store, settings, self._memory.packed)
         attempt = self._begin(uid, wave_id)
-        sink = StudySink(layout, self._uploads, self._threads, settings, self._budget)
+        sink = StudySink(layout, self._uploads, self._threads, settings, self._memory.in_transit)
         try:
             return self._transfer(attempt, settings, sink)
         finally:

@@ -12,7 +12,7 @@ from dicom_migration.transfer.instance_pass import Examined, PassSettings
 from dicom_migration.transfer.series_layout import SeriesZipLayout
 from dicom_migration.transfer.spool import MemoryBudget, Spool
 
-SETTINGS = PassSettings("1.2", "test", "STANDARD", (), layout="series-zip", packed_memory_bytes=0)
+SETTINGS = PassSettings("1.2", "test", "STANDARD", (), layout="series-zip")
 NO_MEMORY = MemoryBudget(0)  # every instance is as one that is too large for it
 
 
@@ -44,7 +44,7 @@ def instance(series: int, number: int) -> Examined:
 
 def test_a_study_of_many_series_of_large_instances_takes_few_file_descriptors() -> None:
     shelf = Shelf()
-    layout = SeriesZipLayout(shelf, SETTINGS)  # type: ignore[arg-type]
+    layout = SeriesZipLayout(shelf, SETTINGS, NO_MEMORY)  # type: ignore[arg-type]
     before = open_files()
     for series in range(5):
         for number in range(60):
