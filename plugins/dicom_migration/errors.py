@@ -64,6 +64,7 @@ class ReasonCode(StrEnum):
     OBJECT_ARCHIVED = "object_archived"
     MANIFEST_CORRUPT = "manifest_corrupt"
     COUNT_MISMATCH = "count_mismatch"
+    RECEIPT_MISMATCH = "receipt_mismatch"
     SOURCE_CHANGED = "source_changed"
     PIXEL_MISMATCH = "pixel_mismatch"
     HEADER_MISMATCH = "header_mismatch"

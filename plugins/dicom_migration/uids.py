@@ -7,7 +7,9 @@ only digits and dots, 64 characters at most, never empty, never a path.
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Iterable
 
 from dicom_migration.errors import PermanentError, ReasonCode
 
@@ -38,3 +40,11 @@ def checked_uid(value: object, what: str = "UID") -> str:
             next_step="Correct the identifier at the source, or exclude the study.",
         )
     return text
+
+
+def uid_set_sha256(uids: Iterable[str]) -> str:
+    """Return the SHA-256 (hexadecimal) of a set of UIDs: sorted, joined by newlines.
+
+    Order and repetition do not show in it; two sets of equal size and other members differ.
+    """
+    return hashlib.sha256("\n".join(sorted(set(uids))).encode()).hexdigest()

@@ -36,6 +36,7 @@ from dicom_migration.transfer.layouts import layout_for
 from dicom_migration.transfer.spool import TransferMemory
 from dicom_migration.transfer.study_faults import PHASE, faults, study_note
 from dicom_migration.transfer.study_sink import StudySink
+from dicom_migration.uids import uid_set_sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +232,13 @@ class StudyTransfer:
                 [uid],
                 StudyState.TRANSFERRED,
                 self._chain,
-                payload={"manifest_sha256": digest, "instances": len(sink.rows), "bytes": stored},
+                payload={
+                    "manifest_sha256": digest,
+                    "instances": len(sink.rows),
+                    "bytes": stored,
+                    # Of what came in, not of the rows: verification compares the two.
+                    "received_uids_sha256": uid_set_sha256(sink.arrived),
+                },
                 received_instances=receipt.delivered,
                 stored_instances=len(sink.rows),
                 bytes_received=received,

@@ -17,7 +17,12 @@ from dicom_migration.policies.verification import VerificationPolicy
 
 @dataclass(frozen=True, slots=True)
 class StudyClaim:
-    """One study as the transfer left it in the ledger; `storage_class` "" is the default."""
+    """One study as the transfer left it in the ledger; `storage_class` "" is the default.
+
+    `received_uids_sha256` is told by the event of the transfer alone, see
+    :func:`~dicom_migration.verification.ledger_claims.checked_claims`; "" before that, and for
+    studies that were transferred before events told it.
+    """
 
     study_instance_uid: str
     wave_id: str
@@ -27,6 +32,7 @@ class StudyClaim:
     manifest_key: str
     manifest_sha256: str
     storage_class: str = ""
+    received_uids_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,10 @@ class Shard:
         return asdict(self)
 
 
-_CLAIM = tuple(schema.study.c[name] for name in StudyClaim.__dataclass_fields__)
+_OF_THE_EVENT = "received_uids_sha256"
+_CLAIM = tuple(
+    schema.study.c[name] for name in StudyClaim.__dataclass_fields__ if name != _OF_THE_EVENT
+)
 
 
 def claims_of(connection: Connection, shard: Shard) -> list[StudyClaim]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dicom_migration.archive import InstanceRecord
 from dicom_migration.cloud import StoredObject
 from dicom_migration.errors import ReasonCode
 from dicom_migration.manifest import ManifestRow
+from dicom_migration.uids import uid_set_sha256
 from dicom_migration.verification.claims import StudyClaim
 from dicom_migration.verification.findings import Finding, Remedy
 
@@ -39,7 +40,7 @@ def compare(witnesses: Witnesses) -> list[Finding]:
     return [
         *_inventory_against_both(witnesses),
         *_source_against_manifest(witnesses),
-        *_receipt_against_manifest(witnesses.claim, witnesses.rows),
+        *_receipt_against_manifest(witnesses),
         *_manifest_against_cloud(witnesses),
         *_storage_class(witnesses),
         *_cloud_against_manifest(witnesses),
@@ -102,7 +103,8 @@ def _gone(detail: str, row: ManifestRow | None = None) -> Finding:
     )
 
 
-def _receipt_against_manifest(claim: StudyClaim, rows: Sequence[ManifestRow]) -> Iterator[Finding]:
+def _receipt_against_manifest(witnesses: Witnesses) -> Iterator[Finding]:
+    claim, rows = witnesses.claim, witnesses.rows
     counts = {claim.received_instances, claim.stored_instances, len(rows)}
     if len(counts) > 1:
         yield Finding(
@@ -110,6 +112,17 @@ def _receipt_against_manifest(claim: StudyClaim, rows: Sequence[ManifestRow]) ->
             Remedy.RETRANSFER,
             f"Received {claim.received_instances} and stored {claim.stored_instances} instances, "
             f"but the manifest lists {len(rows)}.",
+            _AGAIN,
+        )
+    received = claim.received_uids_sha256
+    if received and received != uid_set_sha256(row.sop_instance_uid for row in rows):
+        listed = received == uid_set_sha256(r.sop_instance_uid for r in witnesses.source)
+        yield Finding(
+            ReasonCode.RECEIPT_MISMATCH,
+            Remedy.RETRANSFER,
+            "The SOP Instance UIDs that were received (their hash is in the event of the transfer) "
+            "are not those of the manifest; they are "
+            f"{'just' if listed else 'not'} those that the source lists now.",
             _AGAIN,
         )
 

@@ -13,6 +13,7 @@ from dicom_migration.ledger import StudyState, schema
 from dicom_migration.ledger.events import chain_names, verify_chain
 from dicom_migration.verification.claims import studies_hash, verified_claims
 from dicom_migration.verification.merkle import CONSTRUCTION
+from dicom_migration.verification.receipts import AS_COUNTS, receipts_of
 from dicom_migration.verification.sealed_events import (
     AUDIT_EVENT,
     COMPACTED_EVENT,
@@ -37,8 +38,15 @@ def gather(connection: Connection, wave_id: str) -> dict[str, Any]:
     wave = _wave(connection, wave_id)
     chains = _sealed_chains(connection, wave_id, str(wave["plan_id"]))
     exceptions = _exceptions(connection, wave_id)
+    receipts = receipts_of(connection, wave_id)
     studies = [
-        {**study, "exceptions": exceptions.get(study["study_instance_uid"], {})}
+        {
+            **study,
+            "receipt": receipts.get(study["study_instance_uid"], AS_COUNTS)
+            if study["outcome"]
+            else "",
+            "exceptions": exceptions.get(study["study_instance_uid"], {}),
+        }
         for study in _studies(connection, wave_id)
     ]
     open_by_reason: Counter[str] = Counter()
@@ -61,6 +69,7 @@ def gather(connection: Connection, wave_id: str) -> dict[str, Any]:
             "bytes_read": sum(s["bytes_read"] for s in verified),
         },
         "methods": dict(sorted(Counter(s["method"] for s in verified).items())),
+        "receipts": dict(sorted(Counter(s["receipt"] for s in verified).items())),
         "objects": _objects(connection, wave_id),
         "pixel_audit": last_event(connection, audit_chain(wave_id), AUDIT_EVENT),
         "completeness": _completeness(connection, wave_id),

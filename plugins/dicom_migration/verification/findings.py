@@ -47,7 +47,8 @@ class StudyVerdict:
 
     Counts are of SOP Instances, as seen by the source now, at receipt, in the manifest and in
     the cloud. ``objects_attested`` counts objects whose checksum the store told instead of being
-    read; ``bytes_read`` is in bytes.
+    read; ``bytes_read`` is in bytes. ``receipt`` tells how what was received was compared with
+    the manifest: ``set`` of UIDs, ``counts`` alone, or "" when it was not.
     """
 
     study_instance_uid: str
@@ -60,6 +61,7 @@ class StudyVerdict:
     objects_attested: int = 0
     bytes_read: int = 0
     findings: tuple[Finding, ...] = ()
+    receipt: str = ""
 
     @property
     def outcome(self) -> Outcome:

@@ -2,13 +2,14 @@
 
 A row can be edited without a trace; an event cannot. The event of a transfer carries the hash of
 the manifest and the number of instances, so that a row that was edited to fit another manifest
-does not fit its event any more.
+does not fit its event any more; and the hash of the set of UIDs received, which no row keeps.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection, select
 
@@ -20,11 +21,12 @@ from dicom_migration.verification.claims import StudyClaim
 _BATCH = 500
 
 
-def check_claims(connection: Connection, claims: Sequence[StudyClaim]) -> None:
-    """Compare each claim with the event of its transfer, whose chain must fit.
+def checked_claims(connection: Connection, claims: Sequence[StudyClaim]) -> list[StudyClaim]:
+    """Return the claims, each compared with the event of its transfer, whose chain must fit.
 
-    A study without such an event is not accused here: an event that was taken out breaks its
-    chain, which the certificate finds.
+    To each is added what only the event tells: which SOP Instance UIDs were received. A study
+    without such an event is not accused here: an event that was taken out breaks its chain, which
+    the certificate finds.
 
     Raises
     ------
@@ -32,17 +34,23 @@ def check_claims(connection: Connection, claims: Sequence[StudyClaim]) -> None:
         ``ledger_tampered``, naming the study and the field, or the chain and the event.
     """
     checked: set[str] = set()
+    completed = []
     for start in range(0, len(claims), _BATCH):
         batch = claims[start : start + _BATCH]
         events = _transfers_of(connection, [claim.study_instance_uid for claim in batch])
         for claim in batch:
             if claim.study_instance_uid not in events:
+                completed.append(claim)
                 continue
-            chain, payload = events[claim.study_instance_uid]
+            chain, text = events[claim.study_instance_uid]
             if chain not in checked:
                 verify_chain(connection, chain)
                 checked.add(chain)
-            _compare(claim, chain, json.loads(payload))
+            payload = json.loads(text)
+            _compare(claim, chain, payload)
+            received = str(payload.get("received_uids_sha256", ""))
+            completed.append(replace(claim, received_uids_sha256=received))
+    return completed
 
 
 def _transfers_of(connection: Connection, uids: Sequence[str]) -> dict[str, tuple[str, str]]:

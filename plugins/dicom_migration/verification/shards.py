@@ -31,7 +31,8 @@ from dicom_migration.verification.findings import (
     StudyVerdict,
     exception_notes,
 )
-from dicom_migration.verification.ledger_claims import check_claims
+from dicom_migration.verification.ledger_claims import checked_claims
+from dicom_migration.verification.receipts import RECEIPT
 from dicom_migration.verification.refusals import Refusals
 from dicom_migration.verification.studies_ahead import verdicts_of
 
@@ -91,8 +92,7 @@ def verify_shard(
         none of these moved. Or the ledger's rows are not what its events say.
     """
     with ledger.read() as connection:
-        claims = claims_of(connection, shard)
-        check_claims(connection, claims)
+        claims = checked_claims(connection, claims_of(connection, shard))
     summary = ShardSummary(shard.wave_id, shard.number)
     chain = EventChain(shard.chain)
     unanswered: dict[str, TransientError] = {}
@@ -170,6 +170,7 @@ def record_verdict(
     counts: dict[str, object] = {
         "source": verdict.source_instances,
         "received": verdict.received_instances,
+        RECEIPT: verdict.receipt,
         "manifest": verdict.manifest_instances,
         "cloud": verdict.cloud_instances,
         "read": verdict.objects_read,

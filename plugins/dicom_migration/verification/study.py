@@ -15,6 +15,7 @@ from dicom_migration.verification.comparison import Witnesses, compare
 from dicom_migration.verification.findings import Finding, Remedy, StudyVerdict, first_of
 from dicom_migration.verification.manifests import foreign_rows, manifest_rows
 from dicom_migration.verification.readback import begin_read_back, sum_up
+from dicom_migration.verification.receipts import how_compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ def begin_study(
             objects_attested=result.objects_attested,
             bytes_read=result.bytes_read,
             findings=first_of([*differences, *result.findings]),
+            receipt=how_compared(claim),
         )
 
     return BegunStudy(len({row.object_key for row in readable}), finish)
