@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from dicom_migration.policies.lifecycle import Transitions
 from dicom_migration.policies.loading import Policy, include_dir, load_policy
 
 MIB = 1024**2
@@ -78,12 +79,17 @@ class AuditReport(Policy):
 
 
 class VerificationPolicy(Policy):
-    """What the verification DAG does, how much at once, and when it gives up."""
+    """What the verification DAG does, how much at once, and when it gives up.
+
+    `lifecycle_transitions` names the moves that the bucket's own lifecycle rules may make: the
+    class that the plan chose, and the classes in which its objects may be found as well.
+    """
 
     read_back: ReadBack = ReadBack()
     pixel_audit: PixelAudit = PixelAudit()
     header_audit: HeaderAudit = HeaderAudit()
     audit_report: AuditReport = AuditReport()
+    lifecycle_transitions: Transitions = Field(default_factory=dict)
     read_threads: int = Field(default=8, ge=1, le=64)
     spool_mib: int = Field(default=32, ge=1)
     studies_per_shard: int = Field(default=200, ge=1)

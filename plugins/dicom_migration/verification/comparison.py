@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dicom_migration.archive import InstanceRecord
@@ -35,14 +35,19 @@ class Witnesses:
         return frozenset(r.sop_instance_uid for r in self.rows if r.object_key in self.objects)
 
 
-def compare(witnesses: Witnesses) -> list[Finding]:
-    """Return every difference between the four; an empty list means they agree."""
+def compare(
+    witnesses: Witnesses, transitions: Mapping[str, Sequence[str]] | None = None
+) -> list[Finding]:
+    """Return every difference between the four; an empty list means they agree.
+
+    `transitions` names, by planned storage class, those that the bucket may move objects to.
+    """
     return [
         *_inventory_against_both(witnesses),
         *_source_against_manifest(witnesses),
         *_receipt_against_manifest(witnesses),
         *_manifest_against_cloud(witnesses),
-        *_storage_class(witnesses),
+        *_storage_class(witnesses, transitions or {}),
         *_cloud_against_manifest(witnesses),
     ]
 
@@ -142,19 +147,23 @@ def _manifest_against_cloud(witnesses: Witnesses) -> Iterator[Finding]:
             )
 
 
-def _storage_class(witnesses: Witnesses) -> Iterator[Finding]:
+def _storage_class(
+    witnesses: Witnesses, transitions: Mapping[str, Sequence[str]]
+) -> Iterator[Finding]:
     # The same bytes under the same key are not written again: a new transfer would not heal it.
     planned = witnesses.claim.storage_class or "STANDARD"
+    right = {planned, *transitions.get(planned, ())}
     for row in witnesses.rows:
         stored = witnesses.objects.get(row.object_key)
-        if stored is not None and stored.storage_class != planned:
+        if stored is not None and stored.storage_class not in right:
             yield about(
                 row,
                 ReasonCode.STORAGE_CLASS_WRONG,
                 f"The object is in {stored.storage_class}, the plan says {planned}.",
                 Remedy.DECIDE,
                 "Copy the object onto itself in the right class, or correct the bucket's lifecycle "
-                "rule; then verify the study again.",
+                "rule; when the rule is right, name it in lifecycle_transitions of "
+                "verification.yaml; then verify the study again.",
             )
 
 

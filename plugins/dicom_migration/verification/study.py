@@ -63,7 +63,7 @@ def begin_study(
         verdict = _without_manifest(claim, len(source), policy, "It lists rows of another study.")
         return BegunStudy(0, lambda: verdict)
     witnesses = Witnesses(claim, source, rows, objects)
-    differences = compare(witnesses)
+    differences = compare(witnesses, policy.lifecycle_transitions)
     broken = {f.sop_instance_uid for f in differences if f.reason is ReasonCode.OBJECT_CORRUPT}
     readable = [r for r in rows if r.object_key in objects and r.sop_instance_uid not in broken]
     reading = begin_read_back(store, readable, objects, policy, pool)
