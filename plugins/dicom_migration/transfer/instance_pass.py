@@ -13,6 +13,7 @@ from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.manifest import ManifestRow
 from dicom_migration.policies.transfer import Recompression
 from dicom_migration.transfer.correcting import Correction, correct_header
+from dicom_migration.transfer.earlier_copy import EarlierCopy
 from dicom_migration.transfer.hashing import ObjectHashes, hash_object, sha256_of
 from dicom_migration.transfer.header_reading import (
     Facts,
@@ -44,6 +45,8 @@ class PassSettings:
         ``instance`` or ``series-zip``.
     max_packed_bytes
         Of the latter: see :class:`~dicom_migration.policies.transfer.TransferPolicy`.
+    earlier
+        What an earlier transfer stored of the study, None when there was none.
     """
 
     study_instance_uid: str
@@ -55,6 +58,12 @@ class PassSettings:
     recompression: Recompression = field(default_factory=Recompression)
     layout: str = "instance"
     max_packed_bytes: int = 4096 * MIB
+    earlier: EarlierCopy | None = None
+
+    @property
+    def stored_keys(self) -> frozenset[str]:
+        """Keys of an earlier transfer's objects; those that may hold the same bytes."""
+        return self.earlier.keys if self.earlier else frozenset()
 
 
 @dataclass(frozen=True, slots=True)

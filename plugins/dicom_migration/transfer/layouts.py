@@ -65,6 +65,7 @@ class InstanceLayout:
                 sha256=examined.object_sha256,
                 storage_class=self._settings.storage_class,
                 content_type="application/dicom",
+                stored=self._settings.stored_keys,
             )
             return (examined.row(self._settings, key),)
 

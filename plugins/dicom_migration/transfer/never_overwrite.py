@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import BinaryIO
 
 from dicom_migration.cloud import CloudStore
@@ -19,12 +19,14 @@ def create_beside(
     sha256: str,
     storage_class: str,
     content_type: str,
+    stored: Container[str] = (),
 ) -> str:
     """Create the object and return its key: `stem` and `suffix`, where that key is free.
 
     `body` returns the object's bytes from their beginning, each time it is asked.
     Where other bytes hold it, the key gets the first 16 digits of the object's own hash between
-    the two. Identical bytes under either key are taken for the object.
+    the two. Identical bytes under either key are taken for the object; a key among `stored` is
+    asked for its hash first, so that they are not sent once more to be refused.
 
     Raises
     ------
@@ -34,6 +36,11 @@ def create_beside(
         The store is busy or away.
     """
     for key in (f"{stem}{suffix}", f"{stem}.{sha256[:16]}{suffix}"):
+        there = store.head(key) if key in stored else None
+        if there is not None and there.sha256:
+            if (there.size, there.sha256) == (size, sha256):
+                return key
+            continue
         try:
             store.put(
                 key,

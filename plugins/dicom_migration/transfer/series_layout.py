@@ -170,6 +170,7 @@ class SeriesZipLayout:
             sha256=digest,
             storage_class=self._settings.storage_class,
             content_type="application/zip",
+            stored=self._settings.stored_keys,
         )
         return [
             member.row.at(key, offset, container_bytes=packed.size, container_sha256=digest)

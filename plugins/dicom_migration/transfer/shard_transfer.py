@@ -22,12 +22,8 @@ from dicom_migration.transfer.shard_queue import ShardQueue, Work, transfer_chai
 from dicom_migration.transfer.shards import Shard
 from dicom_migration.transfer.spool import MemoryBudget, TransferMemory
 from dicom_migration.transfer.streak import Streak
-from dicom_migration.transfer.study_faults import PHASE
-from dicom_migration.transfer.study_transfer import (
-    StudyResult,
-    StudyTransfer,
-    quarantine_study,
-)
+from dicom_migration.transfer.study_faults import PHASE, quarantine_study
+from dicom_migration.transfer.study_transfer import StudyResult, StudyTransfer
 from dicom_migration.units import MIB
 
 __all__ = ["transfer_chain", "transfer_shard"]

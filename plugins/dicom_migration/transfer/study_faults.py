@@ -1,4 +1,4 @@
-"""What keeps a received study from being whole, each fault named."""
+"""What keeps a received study from being whole, each fault named; and setting it aside for that."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from dicom_migration.archive import InstanceRecord, RetrieveOutcome
 from dicom_migration.errors import ReasonCode
-from dicom_migration.ledger import ExceptionNote
+from dicom_migration.ledger import (
+    EventChain,
+    ExceptionNote,
+    Ledger,
+    StudyState,
+    move_studies,
+    note_exceptions,
+)
 from dicom_migration.transfer.instance_pass import PassSettings
 from dicom_migration.transfer.study_sink import StudySink
 
@@ -81,3 +88,18 @@ def study_note(uid: str, sop: str, reason: ReasonCode, detail: str, fix: str = "
         detail,
         fix or "Repair the study at the source and plan it again, or exclude it.",
     )
+
+
+def quarantine_study(
+    ledger: Ledger, chain: EventChain, uid: str, notes: Sequence[ExceptionNote]
+) -> None:
+    """Set a study aside for a person, with the reasons."""
+    with ledger.write() as connection:
+        move_studies(
+            connection,
+            [uid],
+            StudyState.QUARANTINED,
+            chain,
+            payload={"reasons": sorted({note.reason.value for note in notes})},
+        )
+        note_exceptions(connection, notes, chain)

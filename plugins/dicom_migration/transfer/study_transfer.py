@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import exists, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from dicom_migration.archive import ImageArchive, InstanceRecord, RetrieveOutcome
 from dicom_migration.cloud import CloudStore
@@ -25,16 +25,16 @@ from dicom_migration.ledger import (
     Ledger,
     StudyState,
     move_studies,
-    note_exceptions,
     resolve_exceptions,
     schema,
     utc_now,
 )
 from dicom_migration.manifest import encode_manifest, manifest_key
+from dicom_migration.transfer.earlier_copy import earlier_copy
 from dicom_migration.transfer.instance_pass import PassSettings
 from dicom_migration.transfer.layouts import layout_for
 from dicom_migration.transfer.spool import TransferMemory
-from dicom_migration.transfer.study_faults import PHASE, faults, study_note
+from dicom_migration.transfer.study_faults import PHASE, faults, quarantine_study, study_note
 from dicom_migration.transfer.study_sink import StudySink
 from dicom_migration.uids import uid_set_sha256
 
@@ -100,6 +100,7 @@ class StudyTransfer:
             Source or target refuse us altogether (``CONCERNS_EVERYBODY``).
         """
         uid = settings.study_instance_uid
+        settings = replace(settings, earlier=earlier_copy(self._ledger, self._store, uid))
         layout = layout_for(self._store, settings, self._memory.packed)
         attempt = self._begin(uid, wave_id)
         sink = StudySink(layout, self._uploads, self._threads, settings, self._memory.in_transit)
@@ -129,11 +130,12 @@ class StudyTransfer:
 
         Listing the instances costs many a source more than sending them. When as many different
         ones arrive as its database counted at discovery, and none failed, no list is needed here:
-        verification compares the lists of all studies. What verification sends back is listed.
+        verification compares the lists of all studies. What was copied before is listed: then
+        verification did not agree, and by the count alone the same would arrive again.
         """
         uid = settings.study_instance_uid
         expected: tuple[InstanceRecord, ...] = ()
-        must_list = not settings.promised_instances or self._was_transferred(uid)
+        must_list = not settings.promised_instances or settings.earlier is not None
         if must_list and not (expected := self._list(uid, sink)):
             return Receipt(0, [_nothing_there(uid)])
         outcome = self._archive.retrieve_study(uid, sink, expected)
@@ -144,18 +146,6 @@ class StudyTransfer:
         sink.finish()
         notes = faults(settings, None if counted else expected, outcome, sink)
         return Receipt(len(set(outcome.delivered)), notes)
-
-    def _was_transferred(self, uid: str) -> bool:
-        """Tell whether an earlier transfer was complete by its own measure.
-
-        Then verification did not agree: by the count alone, the same would arrive again.
-        """
-        table = schema.attempt.c
-        before = exists().where(
-            table.study_instance_uid == uid, table.phase == PHASE, table.outcome == "transferred"
-        )
-        with self._ledger.read() as connection:
-            return bool(connection.scalar(select(before)))
 
     def _list(self, uid: str, sink: StudySink) -> tuple[InstanceRecord, ...]:
         listed = tuple(self._archive.find_instances(uid))
@@ -224,6 +214,7 @@ class StudyTransfer:
         uid = settings.study_instance_uid
         data, digest = encode_manifest(sink.rows)
         key = self._store_manifest(uid, data, digest, attempt)
+        delta = {"delta": settings.earlier.delta(sink.rows)} if settings.earlier else {}
         stored = sum(row.object_bytes for row in sink.rows)
         received = sum(row.dataset_bytes for row in sink.rows)
         with self._ledger.write() as connection:
@@ -238,6 +229,7 @@ class StudyTransfer:
                     "bytes": stored,
                     # Of what came in, not of the rows: verification compares the two.
                     "received_uids_sha256": uid_set_sha256(sink.arrived),
+                    **delta,
                 },
                 received_instances=receipt.delivered,
                 stored_instances=len(sink.rows),
@@ -310,18 +302,3 @@ def _is_as_promised(outcome: RetrieveOutcome, promised: int | None) -> bool:
 
 def _nothing_there(uid: str) -> ExceptionNote:
     return study_note(uid, "", ReasonCode.STUDY_EMPTY, "The source lists no instance.")
-
-
-def quarantine_study(
-    ledger: Ledger, chain: EventChain, uid: str, notes: Sequence[ExceptionNote]
-) -> None:
-    """Set a study aside for a person, with the reasons."""
-    with ledger.write() as connection:
-        move_studies(
-            connection,
-            [uid],
-            StudyState.QUARANTINED,
-            chain,
-            payload={"reasons": sorted({note.reason.value for note in notes})},
-        )
-        note_exceptions(connection, notes, chain)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dicom_migration.archive import InstanceRecord
 from dicom_migration.cloud import StoredObject
 from dicom_migration.errors import ReasonCode
-from dicom_migration.manifest import ManifestRow
+from dicom_migration.manifest import ManifestRow, StudyDelta, delta_of_lists
 from dicom_migration.uids import uid_set_sha256
 from dicom_migration.verification.claims import StudyClaim
 from dicom_migration.verification.findings import Finding, Remedy
@@ -33,6 +33,14 @@ class Witnesses:
     def present(self) -> frozenset[str]:
         """SOP Instance UIDs of the manifest whose object exists."""
         return frozenset(r.sop_instance_uid for r in self.rows if r.object_key in self.objects)
+
+    @property
+    def delta(self) -> StudyDelta:
+        """What the source lists beyond the manifest, and what it does not list any more."""
+        return delta_of_lists(
+            [row.sop_instance_uid for row in self.rows],
+            [record.sop_instance_uid for record in self.source],
+        )
 
 
 def compare(
@@ -77,7 +85,8 @@ def _source_against_manifest(witnesses: Witnesses) -> Iterator[Finding]:
         yield Finding(
             ReasonCode.SOURCE_CHANGED,
             Remedy.RETRANSFER,
-            f"The source holds {len(source)} instances now, {known} when it was inventoried.",
+            f"The source holds {len(source)} instances now, {known} when it was inventoried; "
+            f"against the copy {witnesses.delta.words()}.",
             _AGAIN,
         )
     for uid in missing:

@@ -6,9 +6,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from dicom_migration.errors import ReasonCode
 from dicom_migration.ledger import ExceptionNote
+
+if TYPE_CHECKING:
+    from dicom_migration.manifest import StudyDelta
 
 PHASE = "verification"
 
@@ -48,7 +52,8 @@ class StudyVerdict:
     Counts are of SOP Instances, as seen by the source now, at receipt, in the manifest and in
     the cloud. ``objects_attested`` counts objects whose checksum the store told instead of being
     read; ``bytes_read`` is in bytes. ``receipt`` tells how what was received was compared with
-    the manifest: ``set`` of UIDs, ``counts`` alone, or "" when it was not.
+    the manifest: ``set`` of UIDs, ``counts`` alone, or "" when it was not; ``source_delta``,
+    which instances the source lists now and did not send then, and the other way round.
     """
 
     study_instance_uid: str
@@ -62,6 +67,7 @@ class StudyVerdict:
     bytes_read: int = 0
     findings: tuple[Finding, ...] = ()
     receipt: str = ""
+    source_delta: StudyDelta | None = None
 
     @property
     def outcome(self) -> Outcome:

@@ -178,6 +178,8 @@ def record_verdict(
         "method": verdict.method,
         "reason": verdict.reason,
     }
+    if verdict.source_delta:
+        counts["source_delta"] = verdict.source_delta.as_payload()
     move_studies(
         connection,
         [uid],

@@ -82,6 +82,7 @@ def begin_study(
             bytes_read=result.bytes_read,
             findings=first_of([*differences, *result.findings]),
             receipt=how_compared(claim),
+            source_delta=witnesses.delta,
         )
 
     return BegunStudy(len({row.object_key for row in readable}), finish)
