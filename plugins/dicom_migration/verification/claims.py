@@ -58,9 +58,9 @@ class Shard:
 
 
 _OF_THE_EVENT = "received_uids_sha256"
-_CLAIM = tuple(
-    schema.study.c[name] for name in StudyClaim.__dataclass_fields__ if name != _OF_THE_EVENT
-)
+#: Names of the fields of a claim that are columns of the ledger's studies.
+CLAIM_COLUMNS = tuple(name for name in StudyClaim.__dataclass_fields__ if name != _OF_THE_EVENT)
+_CLAIM = tuple(schema.study.c[name] for name in CLAIM_COLUMNS)
 
 
 def claims_of(connection: Connection, shard: Shard) -> list[StudyClaim]:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, case, func, literal, o
 
 from dicom_migration.ledger import StudyState, schema
 from dicom_migration.verification.audit_proofs import AuditProof, audit_proofs
-from dicom_migration.verification.claims import StudyClaim
+from dicom_migration.verification.claims import CLAIM_COLUMNS, StudyClaim
 from dicom_migration.verification.findings import Outcome
 from dicom_migration.verification.verdicts import AUDIT_METHOD, last_verdicts
 
@@ -24,7 +24,6 @@ EXCEPTION_OPEN = "an exception is open"
 SOURCE_CHANGED = "the source changed"
 NOT_READ_BACK = "not every object was read back"
 _STUDY, _VERDICT = schema.study.c, schema.verification.c
-_CLAIM = tuple(StudyClaim.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ def _claims(connection: Connection, chosen: Select[tuple[object, ...]]) -> list[
     )
     return [
         PurgeClaim(
-            StudyClaim(**{name: row[name] for name in _CLAIM}),
+            StudyClaim(**{name: row[name] for name in CLAIM_COLUMNS}),
             rule=row["rule"],
             objection=row["objection"],
             read_back_at=row["verified_at"],
@@ -115,7 +114,7 @@ def _judged(retention: Retention) -> Select[tuple[object, ...]]:
     )
     return (
         select(
-            *(_STUDY[name] for name in _CLAIM),
+            *(_STUDY[name] for name in CLAIM_COLUMNS),
             retention.rule.label("rule"),
             _objection(retention).label("objection"),
             _VERDICT.verified_at,

@@ -11,10 +11,10 @@ from sqlalchemy import select, update
 
 from dicom_migration.cloud.s3 import S3Store
 from dicom_migration.ledger import Ledger, schema
-from dicom_migration.manifest import encode_manifest
+from dicom_migration.manifest import ManifestRow
 from dicom_migration.policies.transfer import TransferPolicy
 from dicom_migration.policies.verification import VerificationPolicy
-from dicom_migration.transfer import study_transfer
+from dicom_migration.transfer.instance_pass import Examined
 from dicom_migration.uids import uid_set_sha256
 from dicom_migration.verification.claims import Shard as VerificationShard
 from dicom_migration.verification.shards import verify_shard
@@ -82,7 +82,7 @@ def test_a_study_sent_again_after_it_grew_is_sealed_anew(
 
 
 @LAYOUTS
-def test_a_manifest_written_with_another_instance_is_found(
+def test_a_transfer_that_takes_one_instance_for_another_is_found(
     archive: MemoryArchive,
     store: S3Store,
     ledger: Ledger,
@@ -91,13 +91,21 @@ def test_a_manifest_written_with_another_instance_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As many rows as instances, and one of them under a UID that never came."""
+    with ledger.write() as connection:
+        connection.execute(update(schema.study).values(number_of_instances=6))
+    right = Examined.row
 
-    def faulty(rows: list[Any]) -> tuple[bytes, str]:
-        rows = sorted(rows, key=lambda row: row.sop_instance_uid)
-        return encode_manifest([replace(rows[0], sop_instance_uid="1.2.3.9"), *rows[1:]])
+    def wrong(examined: Examined, *arguments: Any) -> ManifestRow:
+        row = right(examined, *arguments)
+        mistaken = row.sop_instance_uid == "1.2.3.1.1.1"
+        return replace(row, sop_instance_uid="1.2.3.9") if mistaken else row
 
-    monkeypatch.setattr(study_transfer, "encode_manifest", faulty)
+    monkeypatch.setattr(Examined, "row", wrong)
     transfer(archive, store, ledger, wave, policy=policy(layout))
+    monkeypatch.undo()
     assert states(ledger) == {STUDY: "transferred"}
+    assert {row.sop_instance_uid for row in manifests(ledger, store)[STUDY]} >= {"1.2.3.9"}
+    uids = {held.record.sop_instance_uid for held in archive.instances}
+    assert [told["received_uids_sha256"] for told in sealed(ledger)] == [uid_set_sha256(uids)]
     assert verify(archive, store, ledger, wave).get("verified") is None
     assert "receipt_mismatch" in reasons(ledger)
