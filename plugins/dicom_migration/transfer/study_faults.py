@@ -90,6 +90,11 @@ def study_note(uid: str, sop: str, reason: ReasonCode, detail: str, fix: str = "
     )
 
 
+def nothing_there(uid: str) -> ExceptionNote:
+    """Return the exception of a study that the source lists empty."""
+    return study_note(uid, "", ReasonCode.STUDY_EMPTY, "The source lists no instance.")
+
+
 def quarantine_study(
     ledger: Ledger, chain: EventChain, uid: str, notes: Sequence[ExceptionNote]
 ) -> None:

@@ -34,7 +34,7 @@ from dicom_migration.transfer.earlier_copy import earlier_copy
 from dicom_migration.transfer.instance_pass import PassSettings
 from dicom_migration.transfer.layouts import layout_for
 from dicom_migration.transfer.spool import TransferMemory
-from dicom_migration.transfer.study_faults import PHASE, faults, quarantine_study, study_note
+from dicom_migration.transfer.study_faults import PHASE, faults, nothing_there, quarantine_study
 from dicom_migration.transfer.study_sink import StudySink
 from dicom_migration.uids import uid_set_sha256
 
@@ -137,11 +137,11 @@ class StudyTransfer:
         expected: tuple[InstanceRecord, ...] = ()
         must_list = not settings.promised_instances or settings.earlier is not None
         if must_list and not (expected := self._list(uid, sink)):
-            return Receipt(0, [_nothing_there(uid)])
+            return Receipt(0, [nothing_there(uid)])
         outcome = self._archive.retrieve_study(uid, sink, expected)
         counted = not expected and _is_as_promised(outcome, settings.promised_instances)
         if not expected and not counted and not (expected := self._list(uid, sink)):
-            return Receipt(0, [_nothing_there(uid)])
+            return Receipt(0, [nothing_there(uid)])
         self._retrieve_missing(expected, outcome, sink)
         sink.finish()
         notes = faults(settings, None if counted else expected, outcome, sink)
@@ -298,7 +298,3 @@ def _is_as_promised(outcome: RetrieveOutcome, promised: int | None) -> bool:
         and not outcome.failures
         and not outcome.reported_failed
     )
-
-
-def _nothing_there(uid: str) -> ExceptionNote:
-    return study_note(uid, "", ReasonCode.STUDY_EMPTY, "The source lists no instance.")
