@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -14,12 +15,16 @@ from sqlalchemy.exc import (
     DataError,
     DBAPIError,
     IntegrityError,
+    OperationalError,
     ProgrammingError,
 )
 
 from dicom_migration.errors import PermanentError, ReasonCode, TransientError
 
 SQLITE_BUSY_TIMEOUT_MS = 60_000
+#: A server that restarts is back within seconds; nobody's work has to begin again for that.
+CONNECT_PATIENCE_S = 5.0
+_CONNECT_PAUSE_S = 0.1
 
 
 class Ledger:
@@ -57,7 +62,7 @@ class Ledger:
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a connection for reading only."""
-        with _typed_errors(), self.engine.connect() as connection, connection.begin():
+        with _typed_errors(), self._connect() as connection, connection.begin():
             yield connection
 
     @contextlib.contextmanager
@@ -65,10 +70,21 @@ class Ledger:
         """Give a connection in a transaction that commits at the end, or leaves nothing."""
         with (
             _typed_errors(),
-            self.engine.connect().execution_options(ledger_write=True) as connection,
+            self._connect().execution_options(ledger_write=True) as connection,
             connection.begin(),
         ):
             yield connection
+
+    def _connect(self) -> Connection:
+        """Return a connection; one to a server that does not answer is asked for again."""
+        give_up = time.monotonic() + CONNECT_PATIENCE_S
+        while True:
+            try:
+                return self.engine.connect()
+            except OperationalError as error:
+                if self.is_sqlite or _refusal(error) or time.monotonic() > give_up:
+                    raise
+            time.sleep(_CONNECT_PAUSE_S)
 
     def upgrade(self) -> None:
         """Create or migrate the tables to this version (Alembic); safe to call every time."""

@@ -62,20 +62,20 @@ class Leases:
         self._held: dict[Key, datetime] = {}
 
     def acquire(
-        self, kind: str, names: Sequence[str], *, detail: str = "", release: str | None = None
+        self, kind: str, names: Sequence[str], *, detail: str = "", release: Sequence[str] = ()
     ) -> str | None:
         """Take the first of `names` that is free, and return it; None when all are taken.
 
-        One that this holder has already is free for it. `release` is the name of a lease of the
-        same kind that is given back in the same transaction.
+        One that this holder has already is free for it. `release` names leases of the same kind
+        that are given back in the same transaction.
         """
-        if release is not None:
-            with self._lock:  # first: a renewal meanwhile must not take it for lost
-                self._held.pop((kind, release), None)
+        with self._lock:  # first: a renewal meanwhile must not take them for lost
+            for name in release:
+                self._held.pop((kind, name), None)
         with self._ledger.write() as connection:
             now = self._clock()
-            if release is not None:
-                self._delete(connection, (kind, release))
+            for name in release:
+                self._delete(connection, (kind, name))
             taken = set(
                 connection.scalars(
                     select(_table.name).where(

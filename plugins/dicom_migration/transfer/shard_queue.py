@@ -75,7 +75,8 @@ class ShardQueue:
         self._source = source
         self._policy = policy
         self._leases = leases
-        self._claimed: str | None = None
+        self._claimed: list[str] = []
+        self._done: list[str] = []
         self._corrections: dict[str, dict[str, tuple[Correction, ...]]] = {}
         self._handed_out: set[str] = set()
         rows = self._studies_left()
@@ -105,21 +106,31 @@ class ShardQueue:
         return None
 
     def claim(self, uid: str) -> Work | None:
-        """Claim one study, giving the one claimed before back; None when it is not to be had."""
+        """Claim one study, giving those that are done back; None when it is not to be had."""
         if self._leases is not None:
             where = f"{self._shard.wave_id}/{self._shard.number}"
-            before, self._claimed = self._claimed, None
-            self._claimed = self._leases.acquire(STUDY, [uid], detail=where, release=before)
-            if self._claimed is None:
+            done, self._done = self._done, []
+            if self._leases.acquire(STUDY, [uid], detail=where, release=done) is None:
                 return None
+            self._claimed.append(uid)
         # Read after the claim: whoever had it before may have brought the study to its end.
         row = self._row(uid)
         if row is None:
             if uid in self._own:
                 del self._own[uid]
                 self.elsewhere += 1
+            self._unclaim(uid)
             return None
         return self._work(row)
+
+    def done(self, work: Work) -> None:
+        """Say that nothing more is done to a study: its claim is given back with the next one."""
+        self._unclaim(work.uid)
+
+    def _unclaim(self, uid: str) -> None:
+        if uid in self._claimed:
+            self._claimed.remove(uid)
+            self._done.append(uid)
 
     def put_back(self, work: Work) -> None:
         """Take a study back whose lease was lost while it was moved."""
@@ -128,10 +139,11 @@ class ShardQueue:
             self._own[work.uid] = None
 
     def close(self) -> None:
-        """Give the last claim back."""
-        if self._leases is not None and self._claimed is not None:
-            self._leases.release(STUDY, self._claimed)
-            self._claimed = None
+        """Give the last claims back."""
+        if self._leases is not None:
+            for uid in (*self._claimed, *self._done):
+                self._leases.release(STUDY, uid)
+        self._claimed, self._done = [], []
 
     def _studies_left(self) -> list[Row[Any]]:
         table = schema.study.c

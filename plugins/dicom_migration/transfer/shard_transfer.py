@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from dicom_migration.archive import ImageArchive
 from dicom_migration.cloud import CloudStore
@@ -17,6 +18,7 @@ from dicom_migration.pacing.repeating import Repeating
 from dicom_migration.pacing.task_pacing import STUDY, Unpaced
 from dicom_migration.policies.transfer import TransferPolicy
 from dicom_migration.transfer.collector import imports_set_aside
+from dicom_migration.transfer.moving import Measure, Mover, Moving
 from dicom_migration.transfer.progress import PROGRESS_SECONDS, Progress
 from dicom_migration.transfer.shard_queue import ShardQueue, Work, transfer_chain
 from dicom_migration.transfer.shards import Shard
@@ -29,6 +31,7 @@ from dicom_migration.units import MIB
 __all__ = ["transfer_chain", "transfer_shard"]
 
 log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 WAIT_FOR_OTHERS_S = 1.0
 _NO_STUDYS_FAULT = frozenset({ReasonCode.LEDGER_UNAVAILABLE, ReasonCode.LEDGER_CONFLICT})
 """Never a reason to set a study aside: the ledger may have answered again just to note it."""
@@ -111,24 +114,46 @@ class _ShardRun:
         self._guest_failed = False
 
     def move_all(self, may_go_on: Callable[[], bool]) -> None:
-        """Move study after study until none is left, none may go on, or the peer is down."""
+        """Move study after study until none is left, none may go on, or the peer is down.
+
+        While one study is completed, the next is received: what the target takes to answer, and
+        the ledger to write, costs no time at the source.
+        """
         threads = self._policy.upload_threads
         with (
             ThreadPoolExecutor(threads, thread_name_prefix="upload") as uploads,
+            ThreadPoolExecutor(1, thread_name_prefix="complete") as completing,
             Repeating("progress", PROGRESS_SECONDS, self._progress.log),
         ):
-            while self.queue.waiting and self._pacing.wait_for_turn(may_go_on):
-                work = self.queue.take(own_first=self._guest_failed)
-                if work is not None:
-                    self._move(work, uploads)
-                elif self.queue.waiting:
-                    # Another worker is at what is left here: it was asked for. The wave can only
-                    # be closed when that has ended, so it is awaited, without loading the source.
-                    self._pacing.let_go()
-                    self._pacing.stop.sleep(WAIT_FOR_OTHERS_S)
-                if self._streak.is_everybodys:
-                    break
+            transfer = StudyTransfer(
+                self._archive, self._store, self._ledger, uploads, threads, self._memory
+            )
+            mover = Mover(transfer, completing)
+            try:
+                self._move_each(mover, may_go_on)
+            finally:
+                self._end_former(mover)
         self._progress.log()
+
+    def _move_each(self, mover: Mover, may_go_on: Callable[[], bool]) -> None:
+        while not self._streak.is_everybodys:
+            if not self.queue.waiting:
+                if mover.former is None:
+                    return
+                self._end_former(mover)  # which may put it back
+                continue
+            if not self._pacing.wait_for_turn(may_go_on):
+                return
+            work = self.queue.take(own_first=self._guest_failed)
+            if work is not None:
+                self._move(work, mover)
+            elif mover.former is not None:
+                self._end_former(mover)
+            elif self.queue.waiting:
+                # Another worker is at what is left here: it was asked for. The wave can only
+                # be closed when that has ended, so it is awaited, without loading the source.
+                self._pacing.let_go()
+                self._pacing.stop.sleep(WAIT_FOR_OTHERS_S)
 
     def settle(self, last_try: bool) -> None:
         """Quarantine what failed on the last try, or raise for another."""
@@ -165,88 +190,94 @@ class _ShardRun:
             **{f"recompression.{name}": count for name, count in sorted(recompression.items())},
         }
 
-    def _move(self, work: Work, uploads: ThreadPoolExecutor) -> None:
-        transfer = StudyTransfer(
-            self._archive,
-            self._store,
-            self._ledger,
-            work.chain,
-            uploads,
-            self._policy.upload_threads,
-            self._memory,
-        )
-        measure = _Measure(self._archive, self._progress, self._pacing)
-        result: StudyResult | None = None
+    def _move(self, work: Work, mover: Mover) -> None:
+        """Receive a study, and leave it to be completed once the one before it is."""
+        study = Moving(work, Measure(self._archive, self._pacing))
         try:
-            result = self._with_attempts(transfer, work)
+            received = self._with_attempts(study, mover.receive)
         except TransientError as error:
-            self._pacing.stop.check()
-            if self._lost(work) and self._losses[work.uid] < self._policy.study_attempts:
-                log.warning("%s", error)
-                self._losses[work.uid] += 1
-                self.queue.put_back(work)
-                return
-            log.warning("Study %s is left for another try: %s", work.uid, error)
-            # What a guest meets may be its own trouble, and asked-for studies come first to every
-            # worker: an own study comes next, and tells whether it is everybody's.
-            self._guest_failed = work.is_guest
-            if not work.is_guest:
-                self._left[work.uid] = error
-                self._streak.failed(error)
+            self._left_for_another_try(study, error)
+            return
         finally:
+            study.measure.received()
             self._archive.study_ended()
+        try:
+            self._end_former(mover)
+        except BaseException:
+            mover.give_up(received)
+            raise
+        if isinstance(received, StudyResult):
+            self._ended(study, received)
+        else:
+            mover.begin_to_complete(study, received)
+
+    def _end_former(self, mover: Mover) -> None:
+        """Wait until the study that is being completed is, if there is one."""
+        former, mover.former = mover.former, None
+        if former is None:
+            return
+        study, completed = former
+        try:
+            try:
+                result = completed.result()
+            except TransientError as error:
+                self._try_again(study, error)
+                result = self._with_attempts(study, mover.receive_and_complete)
+        except TransientError as error:
+            self._left_for_another_try(study, error)
+        else:
+            self._ended(study, result)
+
+    def _ended(self, study: Moving, result: StudyResult) -> None:
+        work = study.work
+        self.queue.done(work)
         if not work.is_guest:
             self._progress.ended(result)
-        if result is not None:
-            (self._guests if work.is_guest else self._results).append(result)
-            measure.report(result)
-            self._guest_failed = False
-            self._streak.ended_as(result)
+        (self._guests if work.is_guest else self._results).append(result)
+        study.measure.report(result)
+        self._guest_failed = False
+        self._streak.ended_as(result)
 
-    def _with_attempts(self, transfer: StudyTransfer, work: Work) -> StudyResult:
-        for attempt in range(1, self._policy.study_attempts + 1):
+    def _left_for_another_try(self, study: Moving, error: TransientError) -> None:
+        work = study.work
+        self._pacing.stop.check()
+        lost = self._lost(work)
+        self.queue.done(work)
+        if lost and self._losses[work.uid] < self._policy.study_attempts:
+            log.warning("%s", error)
+            self._losses[work.uid] += 1
+            self.queue.put_back(work)
+            return
+        log.warning("Study %s is left for another try: %s", work.uid, error)
+        # What a guest meets may be its own trouble, and asked-for studies come first to every
+        # worker: an own study comes next, and tells whether it is everybody's.
+        self._guest_failed = work.is_guest
+        if not work.is_guest:
+            self._left[work.uid] = error
+            self._streak.failed(error)
+            self._progress.ended(None)
+
+    def _with_attempts(self, study: Moving, move: Callable[[Work], _T]) -> _T:
+        while True:
+            study.attempts += 1
             try:
-                return transfer.run(work.settings, work.wave_id)
+                return move(study.work)
             except TransientError as error:
-                stopped = self._pacing.stop.is_set
-                if attempt == self._policy.study_attempts or stopped or self._lost(work):
-                    raise
-                self._retries += 1
-                self._pacing.metrics.count(f"{PREFIX}.transfer.retries", reason=error.reason.value)
-                log.info("Trying study %s again: %s", work.uid, error.reason)
-        raise AssertionError("unreachable")
+                self._try_again(study, error)
+
+    def _try_again(self, study: Moving, error: TransientError) -> None:
+        """Go on to another attempt, or raise `error` when there is to be none."""
+        work = study.work
+        stopped = self._pacing.stop.is_set
+        if study.attempts >= self._policy.study_attempts or stopped or self._lost(work):
+            raise error
+        self._retries += 1
+        self._pacing.metrics.count(f"{PREFIX}.transfer.retries", reason=error.reason.value)
+        log.info("Trying study %s again: %s", work.uid, error.reason)
 
     def _lost(self, work: Work) -> bool:
         leases = self._pacing.leases
         return leases is not None and not leases.holds(STUDY, work.uid)
-
-
-class _Measure:
-    """Times one study's phases by what the archive's clocks show before and after."""
-
-    def __init__(self, archive: PacedArchive, progress: Progress, pacing: Unpaced) -> None:
-        self._archive = archive
-        self._progress = progress
-        self._pacing = pacing
-        self._before = self._clocks()
-
-    def report(self, result: StudyResult) -> None:
-        """Send the study's figures."""
-        total, query, retrieve, waited = (
-            after - before for after, before in zip(self._clocks(), self._before, strict=True)
-        )
-        metrics = self._pacing.metrics
-        phases = {"query": query, "retrieve": retrieve, "finish": total - query - retrieve}
-        for phase, seconds in {**phases, "wait": waited}.items():
-            metrics.seconds(f"{PREFIX}.transfer.seconds", max(seconds, 0.0), phase=phase)
-        metrics.count(f"{PREFIX}.transfer.studies", state=result.state.value)
-        metrics.count(f"{PREFIX}.transfer.instances", result.instances)
-        metrics.count(f"{PREFIX}.transfer.bytes_received", result.bytes_received)
-        metrics.count(f"{PREFIX}.transfer.bytes_stored", result.bytes_stored)
-
-    def _clocks(self) -> tuple[float, float, float, float]:
-        archive = self._archive
-        return self._progress.seconds, archive.query_s, archive.retrieve_s, self._pacing.waited_s
 
 
 def _unfinished(shard: Shard, left: dict[str, MigrationError]) -> TransientError:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-from sqlalchemy import func, insert, select, update
 
 from dicom_migration.archive import ImageArchive, InstanceRecord, RetrieveOutcome
 from dicom_migration.cloud import CloudStore
@@ -19,32 +17,16 @@ from dicom_migration.errors import (
     ReasonCode,
     TransientError,
 )
-from dicom_migration.ledger import (
-    EventChain,
-    ExceptionNote,
-    Ledger,
-    StudyState,
-    move_studies,
-    resolve_exceptions,
-    schema,
-    utc_now,
-)
+from dicom_migration.ledger import EventChain, ExceptionNote, Ledger, StudyState
 from dicom_migration.manifest import encode_manifest, manifest_key
+from dicom_migration.transfer.bookkeeping import Arrived, Attempt, Bookkeeping
 from dicom_migration.transfer.earlier_copy import earlier_copy
 from dicom_migration.transfer.instance_pass import PassSettings
 from dicom_migration.transfer.layouts import layout_for
 from dicom_migration.transfer.spool import TransferMemory
-from dicom_migration.transfer.study_faults import PHASE, faults, nothing_there, quarantine_study
+from dicom_migration.transfer.study_faults import PHASE, faults, nothing_there
 from dicom_migration.transfer.study_sink import StudySink
 from dicom_migration.uids import uid_set_sha256
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What arrived: how many different instances, and what keeps the study from being whole."""
-
-    delivered: int
-    notes: list[ExceptionNote]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +46,31 @@ class StudyResult:
     recompression: Mapping[str, int] = field(default_factory=dict)
 
 
-class StudyTransfer:
-    """Moves studies one after the other from `archive` to `store`.
+@dataclass(frozen=True, slots=True)
+class ReceivedStudy:
+    """A study that has arrived, of which something may still be on its way to the target.
 
-    Every effect is repeatable: object keys are fixed, creation is conditional, the manifest's
-    bytes depend on the study alone. Killed anywhere, the next run ends in the same place.
+    Attributes
+    ----------
+    outcome
+        How the source delivered it.
+    expected
+        What the source lists of it, None when the source's count was met.
+    """
+
+    settings: PassSettings
+    attempt: Attempt
+    sink: StudySink
+    outcome: RetrieveOutcome
+    expected: tuple[InstanceRecord, ...] | None
+
+
+class StudyTransfer:
+    """Moves studies from `archive` to `store`, each received first and completed then.
+
+    One study may be completed while the next is received, each by one thread. Every effect is
+    repeatable: object keys are fixed, creation is conditional, the manifest's bytes depend on the
+    study alone. Killed anywhere, the next run ends in the same place.
     """
 
     def __init__(
@@ -76,7 +78,6 @@ class StudyTransfer:
         archive: ImageArchive,
         store: CloudStore,
         ledger: Ledger,
-        chain: EventChain,
         uploads: ThreadPoolExecutor,
         upload_threads: int,
         memory: TransferMemory,
@@ -84,13 +85,17 @@ class StudyTransfer:
         self._archive = archive
         self._store = store
         self._ledger = ledger
-        self._chain = chain
+        self._books = Bookkeeping(ledger)
         self._uploads = uploads
         self._threads = upload_threads
         self._memory = memory
 
-    def run(self, settings: PassSettings, wave_id: str) -> StudyResult:
-        """Transfer one study; a fault of the study itself quarantines it and is no error here.
+    def receive(
+        self, settings: PassSettings, wave_id: str, chain: EventChain
+    ) -> ReceivedStudy | StudyResult:
+        """Receive one study; a fault of the study itself quarantines it and is no error here.
+
+        Whoever gets a received study ends with :meth:`complete` or :meth:`give_up`.
 
         Raises
         ------
@@ -102,50 +107,60 @@ class StudyTransfer:
         uid = settings.study_instance_uid
         settings = replace(settings, earlier=earlier_copy(self._ledger, self._store, uid))
         layout = layout_for(self._store, settings, self._memory.packed)
-        attempt = self._begin(uid, wave_id)
+        attempt = self._books.begin(uid, wave_id, chain)
         sink = StudySink(layout, self._uploads, self._threads, settings, self._memory.in_transit)
+        study = ReceivedStudy(settings, attempt, sink, RetrieveOutcome(), None)
         try:
-            return self._transfer(attempt, settings, sink)
-        finally:
-            sink.abandon()
-
-    def _transfer(self, attempt: int, settings: PassSettings, sink: StudySink) -> StudyResult:
-        uid = settings.study_instance_uid
-        try:
-            receipt = self._receive(settings, sink)
-            if not receipt.notes:
-                return self._commit(attempt, settings, sink, receipt)
+            received = self._receive(study)
         except MigrationError as error:
+            return self._failed(study, error)
+        except BaseException:
             sink.abandon()
-            self._end_attempt(attempt, "failed", error.reason, sink)
-            if not isinstance(error, PermanentError) or error.reason in CONCERNS_EVERYBODY:
-                raise
-            note = ExceptionNote(error.reason, PHASE, uid, "", "", error.message, error.next_step)
-            return self._quarantine(sink, [note], uid)
-        self._end_attempt(attempt, "refused", receipt.notes[0].reason, sink)
-        return self._quarantine(sink, receipt.notes, uid)
+            raise
+        return received or self._refused(study, [nothing_there(uid)])
 
-    def _receive(self, settings: PassSettings, sink: StudySink) -> Receipt:
-        """Receive the study, and prove that it is whole: by count, or else instance by instance.
+    def complete(self, study: ReceivedStudy) -> StudyResult:
+        """Wait for what is on its way, and commit the study; raises as :meth:`receive`."""
+        try:
+            study.sink.finish()
+            notes = faults(study.settings, study.expected, study.outcome, study.sink)
+            return self._refused(study, notes) if notes else self._commit(study)
+        except MigrationError as error:
+            return self._failed(study, error)
+        finally:
+            study.sink.abandon()
+
+    def give_up(self, study: ReceivedStudy) -> None:
+        """Leave a received study to another run: nobody completes it now."""
+        study.sink.abandon()
+        with contextlib.suppress(MigrationError):  # without the ledger, the next attempt says so
+            self._books.end(study.attempt, "interrupted", "", _arrived(study.sink))
+
+    def _receive(self, study: ReceivedStudy) -> ReceivedStudy | None:
+        """Receive the study, and see that it is whole: by count, or else instance by instance.
 
         Listing the instances costs many a source more than sending them. When as many different
         ones arrive as its database counted at discovery, and none failed, no list is needed here:
         verification compares the lists of all studies. What was copied before is listed: then
         verification did not agree, and by the count alone the same would arrive again.
+
+        Returns
+        -------
+        ReceivedStudy
+            None when the source has nothing of it.
         """
+        settings, sink = study.settings, study.sink
         uid = settings.study_instance_uid
         expected: tuple[InstanceRecord, ...] = ()
         must_list = not settings.promised_instances or settings.earlier is not None
         if must_list and not (expected := self._list(uid, sink)):
-            return Receipt(0, [nothing_there(uid)])
+            return None
         outcome = self._archive.retrieve_study(uid, sink, expected)
         counted = not expected and _is_as_promised(outcome, settings.promised_instances)
         if not expected and not counted and not (expected := self._list(uid, sink)):
-            return Receipt(0, [nothing_there(uid)])
+            return None
         self._retrieve_missing(expected, outcome, sink)
-        sink.finish()
-        notes = faults(settings, None if counted else expected, outcome, sink)
-        return Receipt(len(set(outcome.delivered)), notes)
+        return replace(study, outcome=outcome, expected=None if counted else expected)
 
     def _list(self, uid: str, sink: StudySink) -> tuple[InstanceRecord, ...]:
         listed = tuple(self._archive.find_instances(uid))
@@ -164,89 +179,33 @@ class StudyTransfer:
             outcome.delivered.extend(again.delivered)
             outcome.failures.extend(again.failures)
 
-    def _begin(self, uid: str, wave_id: str) -> int:
-        table = schema.attempt.c
-        with self._ledger.write() as connection:
-            move_studies(connection, [uid], StudyState.TRANSFERRING, self._chain)
-            connection.execute(
-                update(schema.attempt)
-                .where(table.study_instance_uid == uid, table.outcome == "running")
-                .values(outcome="interrupted", ended_at=utc_now())
-            )
-            number = connection.scalar(
-                select(func.count()).where(table.study_instance_uid == uid, table.phase == PHASE)
-            )
-            result = connection.execute(
-                insert(schema.attempt).values(
-                    study_instance_uid=uid,
-                    phase=PHASE,
-                    wave_id=wave_id,
-                    number=(number or 0) + 1,
-                    started_at=utc_now(),
-                    outcome="running",
-                )
-            )
-            key = result.inserted_primary_key
-            return int(key[0]) if key else 0
-
-    def _end_attempt(self, attempt: int, outcome: str, reason: str, sink: StudySink) -> None:
-        with self._ledger.write() as connection:
-            self._record_attempt(connection, attempt, outcome, reason, sink)
-
-    def _record_attempt(
-        self, connection: Any, attempt: int, outcome: str, reason: str, sink: StudySink
-    ) -> None:
-        connection.execute(
-            update(schema.attempt)
-            .where(schema.attempt.c.attempt_id == attempt)
-            .values(
-                outcome=outcome,
-                reason=str(reason),
-                ended_at=utc_now(),
-                instances=sink.received,
-                bytes=sink.bytes_received,
-            )
-        )
-
-    def _commit(
-        self, attempt: int, settings: PassSettings, sink: StudySink, receipt: Receipt
-    ) -> StudyResult:
-        uid = settings.study_instance_uid
+    def _commit(self, study: ReceivedStudy) -> StudyResult:
+        uid, sink, earlier = study.settings.study_instance_uid, study.sink, study.settings.earlier
         data, digest = encode_manifest(sink.rows)
-        key = self._store_manifest(uid, data, digest, attempt)
-        delta = {"delta": settings.earlier.delta(sink.rows)} if settings.earlier else {}
+        key = self._store_manifest(uid, data, digest, study.attempt.key)
+        delta = {"delta": earlier.delta(sink.rows)} if earlier else {}
         stored = sum(row.object_bytes for row in sink.rows)
         received = sum(row.dataset_bytes for row in sink.rows)
-        with self._ledger.write() as connection:
-            move_studies(
-                connection,
-                [uid],
-                StudyState.TRANSFERRED,
-                self._chain,
-                payload={
-                    "manifest_sha256": digest,
-                    "instances": len(sink.rows),
-                    "bytes": stored,
-                    # Of what came in, not of the rows: verification compares the two.
-                    "received_uids_sha256": uid_set_sha256(sink.arrived),
-                    **delta,
-                },
-                received_instances=receipt.delivered,
-                stored_instances=len(sink.rows),
-                bytes_received=received,
-                bytes_stored=stored,
-                manifest_key=key,
-                manifest_sha256=digest,
-            )
-            self._record_attempt(connection, attempt, "transferred", "", sink)
-            resolve_exceptions(
-                connection,
-                self._chain,
-                study_instance_uid=uid,
-                phase=PHASE,
-                resolved_by="transfer",
-                resolution="a later attempt transferred the study",
-            )
+        self._books.transferred(
+            study.attempt,
+            _arrived(sink),
+            payload={
+                "manifest_sha256": digest,
+                "instances": len(sink.rows),
+                "bytes": stored,
+                # Of what came in, not of the rows: verification compares the two.
+                "received_uids_sha256": uid_set_sha256(sink.arrived),
+                **delta,
+            },
+            columns={
+                "received_instances": len(set(study.outcome.delivered)),
+                "stored_instances": len(sink.rows),
+                "bytes_received": received,
+                "bytes_stored": stored,
+                "manifest_key": key,
+                "manifest_sha256": digest,
+            },
+        )
         return StudyResult(
             study_instance_uid=uid,
             state=StudyState.TRANSFERRED,
@@ -278,16 +237,35 @@ class StudyTransfer:
             next_step="Nothing: the next attempt uses another key.",
         )
 
-    def _quarantine(self, sink: StudySink, notes: Sequence[ExceptionNote], uid: str) -> StudyResult:
-        quarantine_study(self._ledger, self._chain, uid, notes)
+    def _failed(self, study: ReceivedStudy, error: MigrationError) -> StudyResult:
+        """Quarantine a study whose own fault it was, else raise the error."""
+        study.sink.abandon()
+        self._books.end(study.attempt, "failed", error.reason, _arrived(study.sink))
+        if not isinstance(error, PermanentError) or error.reason in CONCERNS_EVERYBODY:
+            raise error
+        uid = study.settings.study_instance_uid
+        note = ExceptionNote(error.reason, PHASE, uid, "", "", error.message, error.next_step)
+        return self._quarantined(study, [note])
+
+    def _refused(self, study: ReceivedStudy, notes: Sequence[ExceptionNote]) -> StudyResult:
+        study.sink.abandon()
+        self._books.end(study.attempt, "refused", notes[0].reason, _arrived(study.sink))
+        return self._quarantined(study, notes)
+
+    def _quarantined(self, study: ReceivedStudy, notes: Sequence[ExceptionNote]) -> StudyResult:
+        self._books.quarantine(study.attempt, notes)
         return StudyResult(
-            study_instance_uid=uid,
+            study_instance_uid=study.settings.study_instance_uid,
             state=StudyState.QUARANTINED,
-            instances=sink.received,
-            bytes_received=sink.bytes_received,
+            instances=study.sink.received,
+            bytes_received=study.sink.bytes_received,
             bytes_stored=0,
             reason=notes[0].reason,
         )
+
+
+def _arrived(sink: StudySink) -> Arrived:
+    return Arrived(sink.received, sink.bytes_received)
 
 
 def _is_as_promised(outcome: RetrieveOutcome, promised: int | None) -> bool:

@@ -90,7 +90,7 @@ def test_not_renewed_in_time_the_holder_itself_does_not_rely_on_it(
 def test_one_can_be_exchanged_for_the_next(worker: Worker) -> None:
     one, two = worker("one"), worker("two")
     one.acquire("study", ["1.1"])
-    assert one.acquire("study", ["1.2"], release="1.1") == "1.2"
+    assert one.acquire("study", ["1.2"], release=["1.1"]) == "1.2"
     assert two.acquire("study", ["1.1", "1.2"]) == "1.1"
 
 
@@ -110,7 +110,7 @@ def test_what_was_exchanged_is_not_told_as_lost_by_a_renewal_meanwhile(
         lost.extend(one.renew())
 
     monkeypatch.setattr(ledger, "write", and_the_beat_comes_right_after)
-    assert one.acquire("study", ["1.2"], release="1.1") == "1.2"
+    assert one.acquire("study", ["1.2"], release=["1.1"]) == "1.2"
     assert lost == []
     assert one.holds("study", "1.2")
 

@@ -127,6 +127,17 @@ class Migration:
         assert study in str(error), "the message names the study"
         assert error.next_step
 
+    def check_unblamed(self, *studies: str) -> None:
+        """Check that nothing came of the studies and nothing is held against them.
+
+        One may have been begun: it is received while the one before it is completed.
+        """
+        for study in studies:
+            assert self.state(study) in ("cleansed", "transferring")
+            assert self.attempts(study) in ([], [("interrupted", "")])
+            assert self.reasons(study) == []
+            assert self.manifests(study) == []
+
     def check_quarantined(self, study: str, *reasons: str) -> None:
         """Check that a person is asked, with the reasons and a way out."""
         assert self.state(study) == "quarantined"

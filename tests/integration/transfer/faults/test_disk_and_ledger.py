@@ -156,9 +156,11 @@ def test_a_ledger_that_stops_inside_a_study_is_gone_on_with_when_it_is_back(
     assert caught.value.reason is ReasonCode.LEDGER_UNAVAILABLE
     postgres.start()
     assert on_postgres.state(VICTIM) == "transferring"
-    assert on_postgres.state(LAST) == "cleansed"
-    assert on_postgres.reasons(VICTIM) == on_postgres.reasons(LAST) == []
-    assert on_postgres.run(folder)["studies"] == 2
+    # The one before it was being completed meanwhile, the one after it may have been begun.
+    left = [study for study in WHOLE if on_postgres.state(study) != "transferred"]
+    assert {VICTIM, LAST} <= set(left)
+    assert not any(on_postgres.reasons(study) for study in WHOLE)
+    assert on_postgres.run(folder)["studies"] == len(left)
     assert on_postgres.attempts(VICTIM) == [("interrupted", ""), ("transferred", "")]
     assert on_postgres.end() == undisturbed.end()
 
