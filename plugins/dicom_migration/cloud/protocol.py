@@ -95,6 +95,12 @@ class CloudStore(Protocol):
     def stream(self, key: str, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
         """Yield the object's bytes in pieces of at most `chunk_bytes`."""
 
+    def stream_into(self, key: str, buffer: bytearray) -> Iterator[memoryview]:
+        """Yield the object's bytes as views of `buffer`, each good until the next is asked for.
+
+        What only looks at the bytes, as a hash does, is spared new memory for each piece.
+        """
+
     def uri(self, key: str) -> str:
         """Return the full address, for example ``s3://bucket/prefix/key``."""
 

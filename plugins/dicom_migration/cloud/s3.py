@@ -249,6 +249,22 @@ class S3Store:
                 while chunk := body.read(chunk_bytes):
                     yield chunk
 
+    def stream_into(self, key: str, buffer: bytearray) -> Iterator[memoryview]:
+        """Yield the object's bytes as views of `buffer`, each good until the next is asked for.
+
+        As :meth:`stream` otherwise.
+        """
+        address = self._address(key)
+        with translated("GetObject", address):
+            views = self._reader.get_into(address.key, buffer) if self._reader else None
+            if views is not None:
+                yield from views
+                return
+        view = memoryview(buffer)
+        for chunk in self.stream(key, len(view)):
+            view[: len(chunk)] = chunk
+            yield view[: len(chunk)]
+
     def uri(self, key: str) -> str:
         """Return the full address, for example ``s3://bucket/prefix/key``."""
         return f"s3://{self._bucket}/{self._root.full(key)}"

@@ -11,10 +11,12 @@ GetObject; RFC 9112.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, IncompleteReadError
@@ -26,6 +28,7 @@ from dicom_migration.cloud.s3_transport import Transport, credentials_of
 
 _NO_BODY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # SHA-256 of b""
 _PLAIN = (b"200", b"206")  # for the whole object, for a range of it
+_Piece = TypeVar("_Piece", bytes, memoryview)
 
 
 class DirectGet:
@@ -64,19 +67,20 @@ class DirectGet:
         IncompleteReadError
             While the pieces are read: the connection broke (botocore's own error).
         """
-        connection = None
-        try:
-            request = self._request(key, first, last)
-            connection = self._connections.take()
-            connection.sendall(request)
-            answer = plain_head(read_head(connection))
-        except (OSError, ValueError, BotoCoreError):
-            answer = None
-        if answer is None or connection is None or answer[0].status != _PLAIN[first is not None]:
-            if connection is not None:
-                connection.close()
+        answer = self._answer(key, first, last)
+        return answer and self._body(answer, chunk_bytes, answer.incoming.piece)
+
+    def get_into(self, key: str, buffer: bytearray) -> Iterator[memoryview] | None:
+        """Return the body as views of `buffer`, each good until the next is asked for.
+
+        The processor finds what it hashes in its cache, and no page is made for it: as
+        :meth:`get` otherwise.
+        """
+        answer = self._answer(key, None, None)
+        if answer is None:
             return None
-        return self._body(connection, *answer, chunk_bytes)
+        view = memoryview(buffer)
+        return self._body(answer, len(view), lambda size: answer.incoming.fill(view[:size]))
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -93,41 +97,91 @@ class DirectGet:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         return f"GET {path} HTTP/1.1\r\n{lines}accept-encoding: identity\r\n\r\n".encode("ascii")
 
+    def _answer(self, key: str, first: int | None, last: int | None) -> _Answer | None:
+        """Ask, and return a plain answer; None for any other."""
+        connection = None
+        try:
+            request = self._request(key, first, last)
+            connection = self._connections.take()
+            connection.sendall(request)
+            answer = plain_head(read_head(connection))
+        except (OSError, ValueError, BotoCoreError):
+            answer = None
+        if answer is None or connection is None or answer[0].status != _PLAIN[first is not None]:
+            if connection is not None:
+                connection.close()
+            return None
+        head, begun = answer
+        return _Answer(head, _Incoming(connection, begun))
+
     def _body(
-        self, connection: socket.socket, head: PlainHead, begun: bytes, chunk_bytes: int
-    ) -> Iterator[bytes]:
-        piece, left = b"", head.length
+        self, answer: _Answer, chunk_bytes: int, take: Callable[[int], _Piece]
+    ) -> Iterator[_Piece]:
+        connection, left = answer.incoming.connection, answer.head.length
+        piece: _Piece | None = None
         try:
             while left > 0:
                 size = min(left, chunk_bytes)
-                piece, begun = _fill(connection, begun[:size], size), begun[size:]
+                piece = take(size)
                 left -= size
                 if left > 0:
                     yield piece
         except BaseException:
             connection.close()
             raise
-        if head.keep:
-            self._connections.keep(
-                connection
-            )  # before the last piece is used: it may serve another
+        if answer.head.keep:  # before the last piece is used: it may serve another
+            self._connections.keep(connection)
         else:
             connection.close()
-        if piece:
+        if piece is not None:
             yield piece
 
 
-def _fill(connection: socket.socket, begun: bytes, size: int) -> bytes:
-    """Return the next `size` bytes, of which `begun` came already."""
-    flags = 0 if isinstance(connection, ssl.SSLSocket) else socket.MSG_WAITALL
-    pieces, came = [begun] if begun else [], len(begun)
-    while came < size:
-        try:
-            piece = connection.recv(size - came, flags)
-        except OSError as error:
-            raise IncompleteReadError(actual_bytes=came, expected_bytes=size) from error
-        if not piece:
-            raise IncompleteReadError(actual_bytes=came, expected_bytes=size)
-        pieces.append(piece)
-        came += len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+class _Incoming:
+    """A body on its way, of which some bytes came with the head."""
+
+    def __init__(self, connection: socket.socket, begun: bytes) -> None:
+        self.connection = connection
+        self._begun = begun
+        self._flags = 0 if isinstance(connection, ssl.SSLSocket) else socket.MSG_WAITALL
+
+    def piece(self, size: int) -> bytes:
+        """Return the next `size` bytes."""
+        begun, self._begun = self._begun[:size], self._begun[size:]
+        pieces, came = [begun] if begun else [], len(begun)
+        while came < size:
+            with _telling(came, size):
+                piece = self.connection.recv(size - came, self._flags)
+            if not piece:
+                raise IncompleteReadError(actual_bytes=came, expected_bytes=size)
+            pieces.append(piece)
+            came += len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def fill(self, view: memoryview) -> memoryview:
+        """Return `view`, filled with the next bytes."""
+        size, came = len(view), min(len(self._begun), len(view))
+        if came:
+            view[:came] = self._begun[:came]
+            self._begun = self._begun[came:]
+        while came < size:
+            with _telling(came, size):
+                more = self.connection.recv_into(view[came:], 0, self._flags)
+            if not more:
+                raise IncompleteReadError(actual_bytes=came, expected_bytes=size)
+            came += more
+        return view
+
+
+class _Answer(NamedTuple):
+    head: PlainHead
+    incoming: _Incoming
+
+
+@contextlib.contextmanager
+def _telling(came: int, size: int) -> Iterator[None]:
+    """Turn a broken connection into botocore's own error."""
+    try:
+        yield
+    except OSError as error:
+        raise IncompleteReadError(actual_bytes=came, expected_bytes=size) from error

@@ -87,7 +87,7 @@ def decode_table(data: bytes) -> pa.Table:
         With reason ``manifest_corrupt`` when it is not a manifest of a version we know.
     """
     try:
-        table = pq.read_table(io.BytesIO(data))
+        table = pq.read_table(io.BytesIO(data), use_threads=False)  # small: threads cost more
     except (pa.ArrowException, OSError) as error:
         raise PermanentError(
             "A manifest is not a readable Parquet file.",

@@ -22,7 +22,8 @@ def manifest_bytes(store: CloudStore, claim: StudyClaim) -> bytes:
         With reason ``manifest_corrupt``: missing, or its SHA-256 is not the ledger's.
     """
     try:
-        data = store.read(claim.manifest_key) if claim.manifest_key else b""
+        # As a stream: no checksum of the store's is asked for, the ledger's is better.
+        data = b"".join(store.stream(claim.manifest_key)) if claim.manifest_key else b""
     except PermanentError as error:
         if error.reason is not ReasonCode.OBJECT_MISSING:
             raise

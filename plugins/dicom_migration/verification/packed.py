@@ -56,14 +56,15 @@ class PackedReading:
 
 
 def read_packed(
-    chunks: Iterable[bytes],
+    chunks: Iterable[bytes | memoryview],
     rows: Sequence[ManifestRow],
     spool_bytes: int,
     looked_into: Container[str] | None = None,
 ) -> PackedReading:
     """Read an object that packs `rows`, sorted by offset; at most `spool_bytes` are in memory.
 
-    An object that the store cannot deliver to its end gives a shorter reading.
+    A chunk is used before the next is asked for, and not kept. An object that the store cannot
+    deliver to its end gives a shorter reading.
 
     Parameters
     ----------
@@ -108,7 +109,7 @@ def _read_instance(
 class _Stream:
     """The bytes of an object in order, hashed as they pass."""
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
+    def __init__(self, chunks: Iterable[bytes | memoryview]) -> None:
         self._chunks = iter(chunks)
         self._held = memoryview(b"")
         self._digest = hashlib.sha256()

@@ -19,7 +19,9 @@ from dicom_migration.verification.streamed_instance import read_streamed_instanc
 
 #: Storage classes whose objects cannot be read before a restore of hours (RestoreObject).
 ARCHIVED_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
-_CHUNK = 1 << 20
+#: Small enough to be in the processor's cache still when it is hashed.
+_PIECE_BYTES = 1 << 18
+_RANGE_BYTES = 1 << 20
 _BATCH_BYTES = 1 << 20
 _BATCH_OBJECTS = 8
 
@@ -129,12 +131,12 @@ def _read_each(
     looked_into: Container[str],
     spool_bytes: int,
 ) -> ReadBackResult:
-    result = ReadBackResult()
+    result, buffer = ReadBackResult(), bytearray(_PIECE_BYTES)
     for row in rows:
         result.objects_read += 1
         try:
             closely = row.sop_instance_uid in looked_into
-            stored = _read_object(_chunks(store, row), row, spool_bytes, closely)
+            stored = _read_object(_pieces(store, row, buffer), row, spool_bytes, closely)
         except PermanentError as error:
             if error.reason not in (ReasonCode.OBJECT_MISSING, ReasonCode.OBJECT_CORRUPT):
                 raise
@@ -148,11 +150,11 @@ def _read_each(
 
 
 def _read_object(
-    chunks: Iterator[bytes], row: ManifestRow, spool_bytes: int, closely: bool
+    pieces: Iterator[memoryview], row: ManifestRow, spool_bytes: int, closely: bool
 ) -> StoredInstance:
     if closely and not row.as_received:
-        return read_stored_instance(chunks, spool_bytes)
-    return read_streamed_instance(chunks, spool_bytes, whole=True, dataset=closely)
+        return read_stored_instance(pieces, spool_bytes)
+    return read_streamed_instance(pieces, spool_bytes, whole=True, dataset=closely)
 
 
 def _read_packed(
@@ -166,12 +168,12 @@ def _read_packed(
     When anything is wrong it is read again, every instance hashed, so that each is named.
     """
     ordered = sorted(rows, key=lambda row: row.offset or 0)
-    key = ordered[0].object_key
-    reading = read_packed(store.stream(key, _CHUNK), ordered, spool_bytes, looked_into)
+    key, buffer = ordered[0].object_key, bytearray(_PIECE_BYTES)
+    reading = read_packed(store.stream_into(key, buffer), ordered, spool_bytes, looked_into)
     bytes_read = reading.size
     findings = _compare_packed(ordered, reading)
     if findings:
-        reading = read_packed(store.stream(key, _CHUNK), ordered, spool_bytes)
+        reading = read_packed(store.stream_into(key, buffer), ordered, spool_bytes)
         bytes_read += reading.size
         findings = _compare_packed(ordered, reading)
     return ReadBackResult(objects_read=len(rows), bytes_read=bytes_read, findings=findings)
@@ -335,14 +337,14 @@ def _batches(objects: Sequence[list[ManifestRow]]) -> Iterator[list[list[Manifes
         yield batch
 
 
-def _chunks(store: CloudStore, row: ManifestRow) -> Iterator[bytes]:
+def _pieces(store: CloudStore, row: ManifestRow, buffer: bytearray) -> Iterator[memoryview]:
     if row.offset is None:
-        yield from store.stream(row.object_key, _CHUNK)
+        yield from store.stream_into(row.object_key, buffer)
         return
     offset, end = row.offset, row.offset + row.object_bytes
     while offset < end:
-        chunk = store.read(row.object_key, offset, min(_CHUNK, end - offset))
-        if not chunk:
+        piece = store.read(row.object_key, offset, min(_RANGE_BYTES, end - offset))
+        if not piece:
             return
-        yield chunk
-        offset += len(chunk)
+        yield memoryview(piece)
+        offset += len(piece)

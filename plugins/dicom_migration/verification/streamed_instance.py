@@ -31,7 +31,8 @@ def read_streamed_instance(
     """Hash one object, and read who it says it is.
 
     A header that is not plain is kept for pydicom, at most `spool_bytes` of the object; what
-    pydicom cannot find in them stays unsaid.
+    pydicom cannot find in them stays unsaid. A chunk may be a view of memory that the next one
+    comes to: what is kept of it is a copy.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ class _Passing:
         self._whole = hashlib.sha256() if whole else None
         self._dataset = hashlib.sha256() if dataset else None
         self._size = 0
-        self._kept: list[bytes | memoryview] = []
+        self._kept: list[bytes] = []
         self._kept_bytes = 0
         self._start: int | None = 0
         self._identity: Identity | None = None
@@ -61,18 +62,19 @@ class _Passing:
     def take(self, chunk: bytes | memoryview) -> None:
         if self._whole:
             self._whole.update(chunk)
-        self._size += len(chunk)
-        if self._begun and self._dataset:
-            self._dataset.update(chunk)
-        if self._identity is None and (not self._begun or self._kept_bytes < self._spool_bytes):
-            self._kept.append(chunk)
-            self._kept_bytes += len(chunk)
-        if not self._begun and self._size >= _HEAD_BYTES:
-            self._begin()
+        position, self._size = self._size, self._size + len(chunk)
+        if self._begun:
+            self._hash_dataset(chunk, position)
+            if self._identity is None and self._kept_bytes < self._spool_bytes:
+                self._keep(chunk)
+        elif self._size >= _HEAD_BYTES:
+            self._begin(b"".join([*self._kept, chunk]) if self._kept else chunk)
+        else:
+            self._keep(chunk)
 
     def end(self) -> StoredInstance:
         if not self._begun:
-            self._begin()
+            self._begin(b"".join(self._kept))
         object_sha256 = self._whole.hexdigest() if self._whole else ""
         problem = problem_of(self._start, self._size)
         if problem or not self._start:
@@ -91,15 +93,21 @@ class _Passing:
             return found
         return with_header(io.BytesIO(b"".join(self._kept)), self._start, found, pixels=False)
 
-    def _begin(self) -> None:
-        """Find where the dataset begins, unless that is beyond what has come."""
-        head = self._kept[0] if len(self._kept) == 1 else b"".join(self._kept)
-        self._start = dataset_start(head[:PREFIX_BYTES])
-        if not self._start or self._start > len(head):
-            self._kept = [head]
-            return
+    def _begin(self, head: bytes | memoryview) -> None:
+        """Find where the dataset begins, and who it says it is."""
         self._begun = True
-        if self._dataset:
-            self._dataset.update(memoryview(head)[self._start :])
-        self._identity = identity_of(head, self._start)
-        self._kept = [] if self._identity else [head]
+        self._kept, self._kept_bytes = [], 0
+        self._start = dataset_start(head[:PREFIX_BYTES])
+        self._hash_dataset(head, 0)
+        if self._start and self._start <= len(head):
+            self._identity = identity_of(head, self._start)
+        if self._identity is None:
+            self._keep(head)
+
+    def _hash_dataset(self, chunk: bytes | memoryview, position: int) -> None:
+        if self._dataset and self._start is not None:
+            self._dataset.update(memoryview(chunk)[max(0, self._start - position) :])
+
+    def _keep(self, chunk: bytes | memoryview) -> None:
+        self._kept.append(bytes(chunk))
+        self._kept_bytes += len(chunk)

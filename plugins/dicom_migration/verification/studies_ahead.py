@@ -1,14 +1,15 @@
 """Studies in order, a few ahead of the one that is judged, so that reading never pauses.
 
-Asking the source, listing, and writing a verdict down take a round trip each; meanwhile the pool
-reads the objects of the next studies. Source and ledger are used by one thread alone.
+Asking the source, listing, the manifest, and writing a verdict down take a round trip each, and
+most studies are small. So the cloud is asked about some studies ahead, and the objects of the next
+ones are read while a verdict is written. Source and ledger are used by one thread alone.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from dicom_migration.archive import ImageArchive
@@ -17,10 +18,13 @@ from dicom_migration.errors import CONCERNS_EVERYBODY, PermanentError, Transient
 from dicom_migration.policies.verification import VerificationPolicy
 from dicom_migration.verification.claims import StudyClaim
 from dicom_migration.verification.findings import Finding, Remedy, StudyVerdict
-from dicom_migration.verification.study import BegunStudy, begin_study
+from dicom_migration.verification.readback import ReadBackResult
+from dicom_migration.verification.study import CloudSide, begin_study, cloud_side
 
-#: The next study is begun while fewer objects than this, a thread, wait to be read.
-_OBJECTS_AHEAD = 4
+#: The next study is begun while fewer readings than this, a thread, are not done.
+_READINGS_AHEAD = 2
+#: About so many studies the cloud is asked ahead, at once.
+_ASKED_AHEAD = 4
 
 Answer = StudyVerdict | TransientError
 
@@ -38,29 +42,54 @@ def verdicts_of(
     PermanentError
         Source or store refuse us altogether.
     """
+    asking = ThreadPoolExecutor(_ASKED_AHEAD, thread_name_prefix="ask")
     pool = ThreadPoolExecutor(policy.read_threads, thread_name_prefix="read-back")
-    enough = _OBJECTS_AHEAD * policy.read_threads
+    enough = _READINGS_AHEAD * policy.read_threads
     ahead: deque[_Ahead] = deque()
     try:
-        for claim in claims:
-            while sum(study.objects for study in ahead) >= enough:
+        for claim, asked in _asked(store, claims, asking):
+            while len(pending := _pending(ahead)) >= enough:
+                wait(pending[: len(pending) - enough + 1])
+            while ahead and not ahead[0].pending():
                 yield _answered(ahead.popleft(), policy)
-            ahead.append(_begun(archive, store, claim, policy, pool))
+            ahead.append(_begun(archive, asked, store, claim, policy, pool))
         while ahead:
             yield _answered(ahead.popleft(), policy)
     finally:
+        asking.shutdown(cancel_futures=True)
         pool.shutdown(cancel_futures=True)
+
+
+def _asked(
+    store: CloudStore, claims: Sequence[StudyClaim], asking: ThreadPoolExecutor
+) -> Iterator[tuple[StudyClaim, Future[CloudSide]]]:
+    """Yield the studies in order, the next ones already asked for."""
+    ahead: deque[tuple[StudyClaim, Future[CloudSide]]] = deque()
+    for claim in claims:
+        ahead.append((claim, asking.submit(cloud_side, store, claim)))
+        if len(ahead) > _ASKED_AHEAD:
+            yield ahead.popleft()
+    yield from ahead
 
 
 @dataclass(frozen=True, slots=True)
 class _Ahead:
     claim: StudyClaim
     finish: Callable[[], StudyVerdict]
-    objects: int
+    reading: Sequence[Future[ReadBackResult]] = ()
+
+    def pending(self) -> list[Future[ReadBackResult]]:
+        """Return what is still read, or waits for that."""
+        return [reading for reading in self.reading if not reading.done()]
+
+
+def _pending(studies: Iterable[_Ahead]) -> list[Future[ReadBackResult]]:
+    return [reading for study in studies for reading in study.pending()]
 
 
 def _begun(
     archive: ImageArchive,
+    asked: Future[CloudSide],
     store: CloudStore,
     claim: StudyClaim,
     policy: VerificationPolicy,
@@ -68,15 +97,15 @@ def _begun(
 ) -> _Ahead:
     """Begin a study; what prevents it is told in its turn, so that the order stays."""
     try:
-        begun: BegunStudy = begin_study(archive, store, claim, policy, pool)
+        begun = begin_study(archive, asked.result(), store, claim, policy, pool)
     except (TransientError, PermanentError) as error:
         prevented = error
 
         def refuse() -> StudyVerdict:
             raise prevented
 
-        return _Ahead(claim, refuse, policy.read_threads)
-    return _Ahead(claim, begun.finish, max(1, begun.objects))
+        return _Ahead(claim, refuse)
+    return _Ahead(claim, begun.finish, begun.reading)
 
 
 def _answered(study: _Ahead, policy: VerificationPolicy) -> tuple[StudyClaim, Answer]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Executor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
 from dicom_migration.archive import ImageArchive, InstanceRecord
-from dicom_migration.cloud import CloudStore
+from dicom_migration.cloud import CloudStore, StoredObject
 from dicom_migration.errors import PermanentError, ReasonCode
+from dicom_migration.manifest import ManifestRow
 from dicom_migration.policies.verification import VerificationPolicy
 from dicom_migration.verification.claims import StudyClaim
 from dicom_migration.verification.comparison import Witnesses, compare
 from dicom_migration.verification.findings import Finding, Remedy, StudyVerdict, first_of
 from dicom_migration.verification.manifests import foreign_rows, manifest_rows
-from dicom_migration.verification.readback import begin_read_back, sum_up
+from dicom_migration.verification.readback import ReadBackResult, begin_read_back, sum_up
 from dicom_migration.verification.receipts import how_compared
 
 
@@ -22,12 +23,48 @@ from dicom_migration.verification.receipts import how_compared
 class BegunStudy:
     """A study whose objects are being read: the verdict comes of :meth:`finish`."""
 
-    objects: int
+    reading: Sequence[Future[ReadBackResult]]
     finish: Callable[[], StudyVerdict]
+
+
+@dataclass(frozen=True, slots=True)
+class CloudSide:
+    """What the cloud holds of a study: its objects by key, and the manifest's rows.
+
+    `problem` says why there are no rows to be believed, "" when there are.
+    """
+
+    objects: Mapping[str, StoredObject]
+    rows: tuple[ManifestRow, ...]
+    problem: str = ""
+
+
+def cloud_side(store: CloudStore, claim: StudyClaim) -> CloudSide:
+    """List a study's objects, and read its manifest.
+
+    Raises
+    ------
+    TransientError
+        The store did not answer.
+    PermanentError
+        It refuses us.
+    """
+    uid = claim.study_instance_uid
+    objects = {stored.key: stored for stored in store.list(f"studies/{uid}/")}
+    try:
+        rows = manifest_rows(store, claim)
+    except PermanentError as error:
+        if error.reason is not ReasonCode.MANIFEST_CORRUPT:
+            raise
+        return CloudSide(objects, (), error.message)
+    if foreign_rows(rows, claim):
+        return CloudSide(objects, (), "It lists rows of another study.")
+    return CloudSide(objects, rows)
 
 
 def begin_study(
     archive: ImageArchive,
+    cloud: CloudSide,
     store: CloudStore,
     claim: StudyClaim,
     policy: VerificationPolicy,
@@ -51,17 +88,10 @@ def begin_study(
     """
     uid = claim.study_instance_uid
     source = _unique(tuple(archive.find_instances(uid)))
-    objects = {stored.key: stored for stored in store.list(f"studies/{uid}/")}
-    try:
-        rows = manifest_rows(store, claim)
-    except PermanentError as error:
-        if error.reason is not ReasonCode.MANIFEST_CORRUPT:
-            raise
-        verdict = _without_manifest(claim, len(source), policy, error.message)
-        return BegunStudy(0, lambda: verdict)
-    if foreign_rows(rows, claim):
-        verdict = _without_manifest(claim, len(source), policy, "It lists rows of another study.")
-        return BegunStudy(0, lambda: verdict)
+    objects, rows = cloud.objects, cloud.rows
+    if cloud.problem:
+        verdict = _without_manifest(claim, len(source), policy, cloud.problem)
+        return BegunStudy((), lambda: verdict)
     witnesses = Witnesses(claim, source, rows, objects)
     differences = compare(witnesses, policy.lifecycle_transitions)
     broken = {f.sop_instance_uid for f in differences if f.reason is ReasonCode.OBJECT_CORRUPT}
@@ -85,7 +115,7 @@ def begin_study(
             source_delta=witnesses.delta,
         )
 
-    return BegunStudy(len({row.object_key for row in readable}), finish)
+    return BegunStudy(reading, finish)
 
 
 def _unique(records: tuple[InstanceRecord, ...]) -> tuple[InstanceRecord, ...]:

@@ -204,6 +204,8 @@ def test_a_broken_read_is_worth_a_retry(
         faulty_store.read(KEY)
     with pytest.raises(TransientError):
         list(faulty_store.stream(KEY))
+    with pytest.raises(TransientError):
+        list(faulty_store.stream_into(KEY, bytearray(64)))
     proxy.clear()
     assert faulty_store.read(KEY) == BODY
 

@@ -213,13 +213,38 @@ def test_a_stream_has_bounded_pieces(store: S3Store) -> None:
     assert b"".join(pieces) == body
 
 
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_stream_can_come_into_memory_that_is_there(store: S3Store, plain: bool) -> None:
+    body = b"0123456789" * 1000
+    put(store, body)
+    if not plain:
+        store._reader = None
+    buffer = bytearray(4096)
+    pieces = [bytes(view) for view in store.stream_into(KEY, buffer)]
+    assert [len(piece) for piece in pieces] == [4096, 4096, 1808]
+    assert b"".join(pieces) == body
+    assert buffer[:1808] == body[-1808:]
+
+
 def test_what_is_not_there_is_missing(store: S3Store) -> None:
     assert store.head("nothing/here") is None
     assert list(store.list("nothing/")) == []
-    for ask in (store.read, lambda key: list(store.stream(key))):
+    for ask in (
+        store.read,
+        lambda key: list(store.stream(key)),
+        lambda key: list(store.stream_into(key, bytearray(9))),
+    ):
         with pytest.raises(PermanentError, match="transfer the study again") as caught:
             ask("nothing/here")
         assert caught.value.reason is ReasonCode.OBJECT_MISSING
+
+
+def test_no_time_of_a_listing_is_parsed(store: S3Store, s3: S3Client, bucket: str) -> None:
+    put(store, b"body")
+    (listed,) = s3.list_objects_v2(Bucket=bucket)["Contents"]
+    assert "LastModified" in listed
+    (ours,) = store._client.list_objects_v2(Bucket=bucket)["Contents"]
+    assert {name: listed[name] for name in listed if name != "LastModified"} == ours
 
 
 def test_listing_goes_beyond_a_page_in_key_order(store: S3Store, s3: S3Client, bucket: str) -> None:

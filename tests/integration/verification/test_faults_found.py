@@ -314,14 +314,14 @@ def test_objects_in_deep_archive_are_attested_not_read(store, ledger, all_real_i
 def test_an_object_that_turns_out_archived_is_attested_and_stops_nothing(wave, monkeypatch):
     uid = wave.studies[0]
     archived = {row.object_key for row in wave.rows[uid]}
-    stream = wave.store.stream
+    stream = wave.store.stream_into
 
     def refuse_archived(key, *arguments):
         if key in archived:
             raise PermanentError("InvalidObjectState", reason=ReasonCode.OBJECT_ARCHIVED)
         return stream(key, *arguments)
 
-    monkeypatch.setattr(wave.store, "stream", refuse_archived)
+    monkeypatch.setattr(wave.store, "stream_into", refuse_archived)
     summary = verify(wave)
     assert summary.outcomes["verified"] == len(wave.studies)
     assert summary.objects_read == sum(len(wave.rows[other]) for other in wave.studies[1:])

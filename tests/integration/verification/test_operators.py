@@ -194,14 +194,14 @@ def test_a_policy_or_suite_that_cannot_be_read_fails_the_first_task(
 
 def test_studies_without_an_answer_end_the_run_visibly(connected, ledger, monkeypatch):
     lost = connected.studies[0]
-    answered = connected.store.read
+    answered = connected.store.stream_into
 
     def unanswered(self, key, *arguments):
         if lost in key:
             raise TransientError("no answer", reason=ReasonCode.TARGET_UNREACHABLE)
         return answered(key, *arguments)
 
-    monkeypatch.setattr("dicom_migration.cloud.s3.S3Store.read", unanswered)
+    monkeypatch.setattr("dicom_migration.cloud.s3.S3Store.stream_into", unanswered)
     run = Run()
     run.context["ti"].max_tries = 0
     certified = verify_all(run)["certified"]

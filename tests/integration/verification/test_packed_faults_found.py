@@ -95,9 +95,9 @@ def test_no_readable_real_file_is_falsely_accused_when_packed(store, ledger, all
 
 def test_a_packed_series_is_read_with_one_request(wave, monkeypatch):
     asked = Counter()
-    stream, read = wave.store.stream, wave.store.read
+    stream, read = wave.store.stream_into, wave.store.read
     monkeypatch.setattr(
-        wave.store, "stream", lambda key, *rest: asked.update([key]) or stream(key, *rest)
+        wave.store, "stream_into", lambda key, *rest: asked.update([key]) or stream(key, *rest)
     )
     monkeypatch.setattr(
         wave.store, "read", lambda key, *rest: asked.update([key]) or read(key, *rest)
@@ -139,7 +139,7 @@ def test_a_truncated_archive_is_found_before_it_is_read(wave, client, store):
 
 def test_an_archive_that_ends_while_it_is_read_loses_what_was_behind(wave, monkeypatch):
     rows = three(wave)
-    stream = wave.store.stream
+    stream = wave.store.stream_into
 
     def broken(key, *rest):
         data = b"".join(stream(key, *rest))
@@ -149,7 +149,7 @@ def test_an_archive_that_ends_while_it_is_read_loses_what_was_behind(wave, monke
         yield data[: rows[1].offset + 10]
         raise PermanentError("Checksum does not match.", reason=ReasonCode.OBJECT_CORRUPT)
 
-    monkeypatch.setattr(wave.store, "stream", broken)
+    monkeypatch.setattr(wave.store, "stream_into", broken)
     verify(wave)
     assert open_exceptions(wave.ledger) == sorted(
         (ReasonCode.OBJECT_CORRUPT, row.series_instance_uid, row.sop_instance_uid)

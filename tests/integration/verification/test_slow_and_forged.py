@@ -56,14 +56,14 @@ def edit(wave, uid, **columns):
 
 
 def test_a_slow_store_makes_verification_slower_and_accuses_nobody(wave, monkeypatch):
-    delay, stream = 0.05, wave.store.stream
+    delay, stream = 0.05, wave.store.stream_into
     objects = sum(len(rows) for rows in wave.rows.values())
 
     def late(key, *arguments):
         time.sleep(delay)  # the fault: the store's first byte comes late
         return stream(key, *arguments)
 
-    monkeypatch.setattr(wave.store, "stream", late)
+    monkeypatch.setattr(wave.store, "stream_into", late)
     began = time.perf_counter()
     summary = verify(wave, VerificationPolicy(read_threads=1))
     assert time.perf_counter() - began >= objects * delay
@@ -72,7 +72,7 @@ def test_a_slow_store_makes_verification_slower_and_accuses_nobody(wave, monkeyp
 
 
 def test_a_store_that_breaks_off_gives_no_verdict_and_the_retry_does(wave, monkeypatch):
-    uid, stream = wave.studies[2], wave.store.stream
+    uid, stream = wave.studies[2], wave.store.stream_into
     keys = {row.object_key for row in wave.rows[uid]}
 
     def broken(key, *arguments):
@@ -80,11 +80,11 @@ def test_a_store_that_breaks_off_gives_no_verdict_and_the_retry_does(wave, monke
             raise TransientError("connection broken", reason=ReasonCode.TARGET_UNREACHABLE)
         return stream(key, *arguments)
 
-    monkeypatch.setattr(wave.store, "stream", broken)
+    monkeypatch.setattr(wave.store, "stream_into", broken)
     with pytest.raises(TransientError):
         verify(wave)
     assert state_of(wave.ledger, uid) == "transferred"
-    monkeypatch.setattr(wave.store, "stream", stream)
+    monkeypatch.setattr(wave.store, "stream_into", stream)
     verify(wave)
     assert {state_of(wave.ledger, each) for each in wave.studies} == {"verified"}
     assert open_reasons(wave.ledger) == []

@@ -123,9 +123,22 @@ def test_nobody_listening_is_left_to_boto3():
         server.socket = socket.create_server(("127.0.0.1", 0))
 
 
-def test_a_body_that_breaks_off_is_an_error_and_never_a_shorter_object():
+@pytest.mark.parametrize("room", [1, 1000, 1 << 20])
+def test_a_body_comes_whole_into_memory_that_is_there(room):
+    with served(answer_of(BODY)) as (server, direct):
+        buffer = bytearray(room)
+        for _ in range(2):
+            views = direct.get_into("key", buffer)
+            assert views is not None
+            assert b"".join(bytes(view) for view in views) == BODY
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("into", [True, False])
+def test_a_body_that_breaks_off_is_an_error_and_never_a_shorter_object(into):
     with served(answer_of(BODY)[:-1], hang_up=True) as (_, direct):
-        pieces = direct.get("key", 1 << 20)
+        room = 1 << 20
+        pieces = direct.get_into("key", bytearray(room)) if into else direct.get("key", room)
         assert pieces is not None
         with pytest.raises(IncompleteReadError):
             list(pieces)

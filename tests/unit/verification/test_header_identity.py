@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 import random
 import struct
+import tracemalloc
 
 import pytest
 
@@ -37,6 +39,16 @@ def said(stored: StoredInstance):
     )
 
 
+def through(memory, data):
+    """Give `data` piece by piece in the same memory, as the store does."""
+    view = memoryview(memory)
+    for at in range(0, len(data), len(memory)):
+        piece = data[at : at + len(memory)]
+        view[: len(piece)] = piece
+        yield view[: len(piece)]
+        view[:] = bytes(len(memory))
+
+
 def element(tag, vr, value):
     return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr, len(value)) + value
 
@@ -65,7 +77,7 @@ def test_an_object_that_passes_gives_the_hashes_and_identity_of_one_that_is_held
     for data in OBJECTS:
         held = read_stored_instance([data], SPOOL)
         for size in (37, 70_000, len(data)):
-            pieces = [memoryview(data)[at : at + size] for at in range(0, len(data), size)]
+            pieces = through(bytearray(size), data)
             passed = read_streamed_instance(pieces, SPOOL, whole=True, dataset=True)
             assert said(passed) == said(held)
             assert (passed.object_sha256, passed.dataset_sha256, passed.problem) == (
@@ -108,6 +120,21 @@ def test_damaged_headers_neither_fail_nor_hang():
                 broken[noise.randrange(PREFIX_BYTES, len(broken))] = noise.randrange(256)
             identity_of(bytes(broken), start_of(data))
             read_streamed_instance([bytes(broken)], SPOOL, whole=True, dataset=False)
+
+
+def test_a_group_length_that_promises_gigabytes_keeps_none_of_them():
+    head = bytes(128) + b"DICM" + element(0x00020000, b"UL", struct.pack("<I", 1 << 31))
+    piece = bytes(1 << 20)
+    tracemalloc.start()
+    try:
+        stored = read_streamed_instance(
+            itertools.chain([head], itertools.repeat(piece, 64)), 1 << 21, whole=True, dataset=True
+        )
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert stored.problem == "it ends inside its file meta information"
+    assert peak < 8 << 20
 
 
 def test_a_file_that_is_no_dicom_is_called_so():
