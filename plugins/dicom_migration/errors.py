@@ -31,6 +31,7 @@ class ReasonCode(StrEnum):
     LEDGER_TAMPERED = "ledger_tampered"
     STATE_FORBIDDEN = "state_forbidden"
     DISK_FULL = "disk_full"
+    WORKER_FAILED = "worker_failed"
     TASK_STOPPED = "task_stopped"
     APPROVAL_MISSING = "approval_missing"
     # discovery

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, insert, select
+from sqlalchemy import ColumnElement, delete, insert, select
 
 from dicom_migration.archive import ImageArchive, StudyQuery
 from dicom_migration.cloud import CloudStore
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 KIND = "governor"
 _REMEMBERED = 200
+#: As long as a network report may look back.
+_KEPT = timedelta(days=90)
 _SKEW = timedelta(minutes=1)
 _T = TypeVar("_T")
 _table = schema.governor_probe.c
@@ -134,6 +136,11 @@ class Governor:
 
     def _record(self, probe: Probe, decision: Decision) -> None:
         with self.ledger.write() as connection:
+            connection.execute(
+                delete(schema.governor_probe).where(
+                    _table.scope == self.scope, _table.probed_at < self.clock() - _KEPT
+                )
+            )
             connection.execute(
                 insert(schema.governor_probe).values(
                     scope=self.scope,

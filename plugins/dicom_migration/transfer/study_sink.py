@@ -143,6 +143,9 @@ class StudySink:
                 return
             self._refuse(identity.sop_instance_uid, error.reason, error.message, error.next_step)
         except Exception as error:  # noqa: BLE001 - one hostile instance must not stop the rest
+            if _is_the_workers(error):
+                self._trouble = _worker_failed(error)
+                return
             self._refuse(
                 identity.sop_instance_uid,
                 ReasonCode.HEADER_UNREADABLE,
@@ -182,6 +185,22 @@ class StudySink:
                     )
                 )
         self.rows = kept
+
+
+def _is_the_workers(error: Exception) -> bool:
+    """Tell a disk or a memory that fails from a decoder that says OSError of bad data."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, OSError) and error.errno is not None
+    )
+
+
+def _worker_failed(error: Exception) -> TransientError:
+    said = error.strerror if isinstance(error, OSError) else "no memory left"
+    return TransientError(
+        f"The worker could not process an instance: {said}.",
+        reason=ReasonCode.WORKER_FAILED,
+        next_step="Look at the worker's memory and at the disk of its temporary folder.",
+    )
 
 
 class _StudyWriter:

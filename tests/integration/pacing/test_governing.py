@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from pynetdicom import AE, evt
@@ -12,11 +13,11 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelGet,
     Verification,
 )
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from dicom_migration.archive.dimse import DimseArchive, DimseSettings
 from dicom_migration.cloud.s3 import S3Store
-from dicom_migration.ledger import Ledger, schema
+from dicom_migration.ledger import Ledger, schema, utc_now
 from dicom_migration.pacing.governor import Step
 from dicom_migration.pacing.leases import Leases
 from dicom_migration.pacing.probing import Governor, office_seconds, present_level
@@ -130,6 +131,34 @@ def test_it_steps_down_when_the_source_is_slow_and_up_when_it_is_quiet(
     assert slow.echo_s < 0.5
     assert slow.target_s is not None
     assert "C-FIND took" in slow.reason
+
+
+def test_probes_are_kept_for_a_quarter_of_a_year(
+    ledger: Ledger,
+    pacs: Pacs,
+    store: S3Store,  # noqa: F811
+) -> None:
+    def put(scope: str, days: int) -> None:
+        with ledger.write() as connection:
+            connection.execute(
+                insert(schema.governor_probe).values(
+                    scope=scope,
+                    probed_at=utc_now() - timedelta(days=days),
+                    outcome="answered",
+                    level=days,
+                    decision="hold",
+                )
+            )
+
+    put("dimse:PACS", 89)
+    put("dimse:PACS", 91)
+    put("dimse:OTHER", 91)
+    steps(governor_of(ledger, pacs, store), 1)
+    table = schema.governor_probe.c
+    with ledger.read() as connection:
+        rows = connection.execute(select(table.scope, table.level).order_by(table.probe_id)).all()
+    assert [tuple(row) for row in rows[:2]] == [("dimse:PACS", 89), ("dimse:OTHER", 91)]
+    assert len(rows) == 3
 
 
 def test_a_source_that_is_away_or_refuses_us_is_told_from_a_slow_one(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
 import sys
@@ -11,15 +12,18 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dicom_migration.archive import ImageArchive
+from dicom_migration.archive import ImageArchive, InstanceIdentity
 from dicom_migration.archive.dicomweb import DicomWebArchive, DicomWebSettings
 from dicom_migration.archive.dimse import DimseArchive, DimseSettings
 from dicom_migration.archive.folder import FolderArchive, FolderSettings
 from dicom_migration.errors import ReasonCode, TransientError
 from dicom_migration.ledger import Ledger, database, schema
+from dicom_migration.transfer import study_sink
+from dicom_migration.transfer.instance_pass import examine
 from include.peers import Orthanc
 from include.peers.postgres import Postgres
 from include.peers.process import wait_until
@@ -89,6 +93,30 @@ def test_a_full_disk_leaves_what_does_not_fit_and_the_others_go_on(
     assert list(tiny_disk.iterdir()) == [], "nothing with PHI is left"
     assert os.statvfs(tiny_disk).f_bavail == os.statvfs(tiny_disk).f_blocks, "nor open unnamed"
     assert migration.run(archive)["studies"] == 1
+    migration.check_moved(*WHOLE)
+
+
+@pytest.mark.parametrize("trouble", [MemoryError(), OSError(errno.EIO, "Input/output error")])
+def test_a_worker_whose_memory_or_disk_gives_out_blames_no_study(
+    begin: Begin,
+    folder: FolderArchive,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: Exception,
+) -> None:
+    migration = begin()
+
+    def give_out(identity: InstanceIdentity, *rest: Any) -> Any:
+        if identity.sop_instance_uid.startswith(VICTIM):
+            raise trouble
+        return examine(identity, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(study_sink, "examine", give_out)
+        with pytest.raises(TransientError, match="Look at the worker's memory") as caught:
+            migration.run(folder)
+    migration.check_left(VICTIM, caught.value, *[("failed", "worker_failed")] * 2)
+    migration.check_moved(FIRST, LAST)
+    assert migration.run(folder)["studies"] == 1
     migration.check_moved(*WHOLE)
 
 
