@@ -28,6 +28,8 @@ from dicom_migration.archive.sub_operations import SubOperations, settle
 from dicom_migration.errors import ReasonCode, TransientError
 
 _POLL_S = 0.05
+#: The last instance is mostly there within milliseconds: a small study must not wait long for it.
+_STRAGGLER_POLL_S = 0.005
 
 
 def retrieve_by_move(
@@ -115,4 +117,4 @@ def _await_stragglers(
         quiet = min(time.monotonic() - began, landing.quiet_s)
         if not account.accounted or quiet > quiet_s:
             return
-        time.sleep(_POLL_S)
+        time.sleep(_STRAGGLER_POLL_S)
