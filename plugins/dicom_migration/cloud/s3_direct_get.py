@@ -11,7 +11,6 @@ GetObject; RFC 9112.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -68,7 +67,9 @@ class DirectGet:
             While the pieces are read: the connection broke (botocore's own error).
         """
         answer = self._answer(key, first, last)
-        return answer and self._body(answer, chunk_bytes, answer.incoming.piece)
+        if answer is None:
+            return None
+        return self._body(answer, chunk_bytes, answer.incoming.piece)
 
     def get_into(self, key: str, buffer: bytearray) -> Iterator[memoryview] | None:
         """Return the body as views of `buffer`, each good until the next is asked for.
@@ -147,16 +148,7 @@ class _Incoming:
 
     def piece(self, size: int) -> bytes:
         """Return the next `size` bytes."""
-        begun, self._begun = self._begun[:size], self._begun[size:]
-        pieces, came = [begun] if begun else [], len(begun)
-        while came < size:
-            with _telling(came, size):
-                piece = self.connection.recv(size - came, self._flags)
-            if not piece:
-                raise IncompleteReadError(actual_bytes=came, expected_bytes=size)
-            pieces.append(piece)
-            came += len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return bytes(self.fill(memoryview(bytearray(size))))
 
     def fill(self, view: memoryview) -> memoryview:
         """Return `view`, filled with the next bytes."""
@@ -165,8 +157,10 @@ class _Incoming:
             view[:came] = self._begun[:came]
             self._begun = self._begun[came:]
         while came < size:
-            with _telling(came, size):
+            try:
                 more = self.connection.recv_into(view[came:], 0, self._flags)
+            except OSError as error:
+                raise IncompleteReadError(actual_bytes=came, expected_bytes=size) from error
             if not more:
                 raise IncompleteReadError(actual_bytes=came, expected_bytes=size)
             came += more
@@ -176,12 +170,3 @@ class _Incoming:
 class _Answer(NamedTuple):
     head: PlainHead
     incoming: _Incoming
-
-
-@contextlib.contextmanager
-def _telling(came: int, size: int) -> Iterator[None]:
-    """Turn a broken connection into botocore's own error."""
-    try:
-        yield
-    except OSError as error:
-        raise IncompleteReadError(actual_bytes=came, expected_bytes=size) from error

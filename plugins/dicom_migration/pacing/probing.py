@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 KIND = "governor"
 _REMEMBERED = 200
-#: As long as a network report may look back.
+#: As long as ``network.compared_hours`` of slas.yaml may be.
 _KEPT = timedelta(days=90)
 _SKEW = timedelta(minutes=1)
 _T = TypeVar("_T")

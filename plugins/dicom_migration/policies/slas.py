@@ -141,7 +141,7 @@ class NetworkTest(Policy):
     latency_requests: int = Field(default=20, ge=1, le=1000)
     objects: int = Field(default=4, ge=1, le=100)
     object_mib: int = Field(default=4, ge=1, le=64)
-    compared_hours: float = Field(default=168, gt=0)
+    compared_hours: float = Field(default=168, gt=0, le=90 * 24)  # probes are kept so long
 
 
 class Trend(Policy):

@@ -23,7 +23,7 @@ class Progress:
     studies, promised
         What the shard has to do: studies, and instances where the source told.
     under_way
-        Returns instances and bytes received of the study that is moved now.
+        Returns instances and bytes received of the studies that are moved now.
     clock
         Seconds, monotonic.
     """

@@ -102,9 +102,8 @@ class _ShardRun:
             in_transit=MemoryBudget(policy.spool_memory_mib * MIB),
             packed=MemoryBudget(policy.packed_memory_mib * MIB),
         )
-        self._progress = Progress(
-            shard, self.queue.total, self.queue.promised, self._archive.under_way
-        )
+        self._arrived: dict[str, tuple[int, int]] = {}  # by study, until it has ended
+        self._progress = Progress(shard, self.queue.total, self.queue.promised, self._under_way)
         self._results: list[StudyResult] = []
         self._guests: list[StudyResult] = []
         self._left: dict[str, MigrationError] = {}
@@ -195,6 +194,7 @@ class _ShardRun:
         study = Moving(work, Measure(self._archive, self._pacing))
         try:
             received = self._with_attempts(study, mover.receive)
+            self._arrived[work.uid] = self._archive.under_way()
         except TransientError as error:
             self._left_for_another_try(study, error)
             return
@@ -228,8 +228,14 @@ class _ShardRun:
         else:
             self._ended(study, result)
 
+    def _under_way(self) -> tuple[int, int]:
+        """Return instances and bytes received of studies that have not ended."""
+        counts = [self._archive.under_way(), *self._arrived.copy().values()]
+        return sum(n for n, _ in counts), sum(n_bytes for _, n_bytes in counts)
+
     def _ended(self, study: Moving, result: StudyResult) -> None:
         work = study.work
+        self._arrived.pop(work.uid, None)
         self.queue.done(work)
         if not work.is_guest:
             self._progress.ended(result)
@@ -242,6 +248,7 @@ class _ShardRun:
         work = study.work
         self._pacing.stop.check()
         lost = self._lost(work)
+        self._arrived.pop(work.uid, None)
         self.queue.done(work)
         if lost and self._losses[work.uid] < self._policy.study_attempts:
             log.warning("%s", error)

@@ -8,9 +8,8 @@ ones are read while a verdict is written. Source and ledger are used by one thre
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 
 from dicom_migration.archive import ImageArchive
 from dicom_migration.cloud import CloudStore
@@ -19,7 +18,7 @@ from dicom_migration.policies.verification import VerificationPolicy
 from dicom_migration.verification.claims import StudyClaim
 from dicom_migration.verification.findings import Finding, Remedy, StudyVerdict
 from dicom_migration.verification.readback import ReadBackResult
-from dicom_migration.verification.study import CloudSide, begin_study, cloud_side
+from dicom_migration.verification.study import BegunStudy, CloudSide, begin_study, cloud_side
 
 #: The next study is begun while fewer readings than this, a thread, are not done.
 _READINGS_AHEAD = 2
@@ -45,16 +44,16 @@ def verdicts_of(
     asking = ThreadPoolExecutor(_ASKED_AHEAD, thread_name_prefix="ask")
     pool = ThreadPoolExecutor(policy.read_threads, thread_name_prefix="read-back")
     enough = _READINGS_AHEAD * policy.read_threads
-    ahead: deque[_Ahead] = deque()
+    ahead: deque[tuple[StudyClaim, BegunStudy]] = deque()
     try:
         for claim, asked in _asked(store, claims, asking):
-            while len(pending := _pending(ahead)) >= enough:
+            while len(pending := _pending(study for _, study in ahead)) >= enough:
                 wait(pending[: len(pending) - enough + 1])
-            while ahead and not ahead[0].pending():
-                yield _answered(ahead.popleft(), policy)
-            ahead.append(_begun(archive, asked, store, claim, policy, pool))
+            while ahead and not ahead[0][1].pending():
+                yield _answered(*ahead.popleft(), policy)
+            ahead.append((claim, _begun(archive, asked, store, claim, policy, pool)))
         while ahead:
-            yield _answered(ahead.popleft(), policy)
+            yield _answered(*ahead.popleft(), policy)
     finally:
         asking.shutdown(cancel_futures=True)
         pool.shutdown(cancel_futures=True)
@@ -72,18 +71,7 @@ def _asked(
     yield from ahead
 
 
-@dataclass(frozen=True, slots=True)
-class _Ahead:
-    claim: StudyClaim
-    finish: Callable[[], StudyVerdict]
-    reading: Sequence[Future[ReadBackResult]] = ()
-
-    def pending(self) -> list[Future[ReadBackResult]]:
-        """Return what is still read, or waits for that."""
-        return [reading for reading in self.reading if not reading.done()]
-
-
-def _pending(studies: Iterable[_Ahead]) -> list[Future[ReadBackResult]]:
+def _pending(studies: Iterable[BegunStudy]) -> list[Future[ReadBackResult]]:
     return [reading for study in studies for reading in study.pending()]
 
 
@@ -94,30 +82,31 @@ def _begun(
     claim: StudyClaim,
     policy: VerificationPolicy,
     pool: ThreadPoolExecutor,
-) -> _Ahead:
+) -> BegunStudy:
     """Begin a study; what prevents it is told in its turn, so that the order stays."""
     try:
-        begun = begin_study(archive, asked.result(), store, claim, policy, pool)
+        return begin_study(archive, asked.result(), store, claim, policy, pool)
     except (TransientError, PermanentError) as error:
         prevented = error
 
         def refuse() -> StudyVerdict:
             raise prevented
 
-        return _Ahead(claim, refuse)
-    return _Ahead(claim, begun.finish, begun.reading)
+        return BegunStudy(refuse)
 
 
-def _answered(study: _Ahead, policy: VerificationPolicy) -> tuple[StudyClaim, Answer]:
+def _answered(
+    claim: StudyClaim, study: BegunStudy, policy: VerificationPolicy
+) -> tuple[StudyClaim, Answer]:
     """Return the verdict; a refusal that concerns this study alone becomes one."""
     try:
-        return study.claim, study.finish()
+        return claim, study.finish()
     except TransientError as error:
-        return study.claim, error
+        return claim, error
     except PermanentError as error:
         if error.reason in CONCERNS_EVERYBODY:
             raise
-        return study.claim, _refused(study.claim, error, policy)
+        return claim, _refused(claim, error, policy)
 
 
 def _refused(claim: StudyClaim, error: PermanentError, policy: VerificationPolicy) -> StudyVerdict:

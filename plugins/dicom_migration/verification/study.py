@@ -23,8 +23,12 @@ from dicom_migration.verification.receipts import how_compared
 class BegunStudy:
     """A study whose objects are being read: the verdict comes of :meth:`finish`."""
 
-    reading: Sequence[Future[ReadBackResult]]
     finish: Callable[[], StudyVerdict]
+    reading: Sequence[Future[ReadBackResult]] = ()
+
+    def pending(self) -> list[Future[ReadBackResult]]:
+        """Return what is still read, or waits for that."""
+        return [reading for reading in self.reading if not reading.done()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ def begin_study(
     objects, rows = cloud.objects, cloud.rows
     if cloud.problem:
         verdict = _without_manifest(claim, len(source), policy, cloud.problem)
-        return BegunStudy((), lambda: verdict)
+        return BegunStudy(lambda: verdict)
     witnesses = Witnesses(claim, source, rows, objects)
     differences = compare(witnesses, policy.lifecycle_transitions)
     broken = {f.sop_instance_uid for f in differences if f.reason is ReasonCode.OBJECT_CORRUPT}
@@ -115,7 +119,7 @@ def begin_study(
             source_delta=witnesses.delta,
         )
 
-    return BegunStudy(reading, finish)
+    return BegunStudy(finish, reading)
 
 
 def _unique(records: tuple[InstanceRecord, ...]) -> tuple[InstanceRecord, ...]:

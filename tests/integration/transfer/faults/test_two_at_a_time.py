@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,8 @@ from dicom_migration.pacing.leases import Leases
 from dicom_migration.pacing.stopping import StopFlag, StoppedError
 from dicom_migration.pacing.task_pacing import STUDY, TaskPacing
 from dicom_migration.policies.throttle import ThrottlePolicy
+from dicom_migration.transfer import shard_transfer
+from dicom_migration.transfer.progress import Progress
 from dicom_migration.transfer.shard_transfer import transfer_shard
 from tests.integration.cloud.fault_proxy import FaultProxy
 from tests.integration.cloud.http_faults import Fault
@@ -38,6 +41,8 @@ class AnnouncingArchive(FolderArchive):
     def __init__(self, settings: FolderSettings) -> None:
         super().__init__(settings)
         self.awaited: list[bool] = []
+        self.may_receive_last = threading.Event()
+        self.may_receive_last.set()
         self._received: defaultdict[str, threading.Event] = defaultdict(threading.Event)
 
     def await_received(self, study: str) -> None:
@@ -49,6 +54,8 @@ class AnnouncingArchive(FolderArchive):
         sink: InstanceSink,
         expected: Sequence[InstanceRecord] = (),
     ) -> RetrieveOutcome:
+        if study_instance_uid == LAST:
+            self.may_receive_last.wait(_LONG_S)
         outcome = super().retrieve_study(study_instance_uid, sink, expected)
         self._received[study_instance_uid].set()
         return outcome
@@ -72,6 +79,31 @@ def test_the_next_study_arrives_while_one_waits_for_the_bucket(
     assert migration.run(archive)["transferred"] == 2
     assert archive.awaited == [True]
     migration.check_moved(*BOTH)
+
+
+def test_a_study_that_is_completed_has_not_vanished_from_the_progress(
+    migration: Migration,
+    proxy: FaultProxy,
+    archive: AnnouncingArchive,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Progress] = []
+    lines: list[str] = []
+
+    def remembered(*arguments: Any) -> Progress:
+        made.append(Progress(*arguments))
+        return made[-1]
+
+    def look() -> None:
+        lines.append(made[0].line())
+        archive.may_receive_last.set()
+
+    monkeypatch.setattr(shard_transfer, "Progress", remembered)
+    archive.may_receive_last.clear()
+    proxy.script(Fault.calling(look, forward=True), **END_OF_FIRST)
+    assert migration.run(archive)["transferred"] == 2
+    assert "0 of 2 studies, 2 instances" in lines[0]
+    assert "2 of 2 studies, 4 instances" in made[0].line()
 
 
 def test_a_study_that_is_completed_in_vain_is_tried_again_and_the_next_one_is_not(
