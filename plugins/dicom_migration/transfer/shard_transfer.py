@@ -11,7 +11,7 @@ from typing import TypeVar
 from dicom_migration.archive import ImageArchive
 from dicom_migration.cloud import CloudStore
 from dicom_migration.errors import MigrationError, ReasonCode, TransientError
-from dicom_migration.ledger import ExceptionNote, Ledger
+from dicom_migration.ledger import Ledger
 from dicom_migration.pacing.metrics import PREFIX
 from dicom_migration.pacing.paced_archive import PacedArchive
 from dicom_migration.pacing.repeating import Repeating
@@ -24,7 +24,7 @@ from dicom_migration.transfer.shard_queue import ShardQueue, Work, transfer_chai
 from dicom_migration.transfer.shards import Shard
 from dicom_migration.transfer.spool import MemoryBudget, TransferMemory
 from dicom_migration.transfer.streak import Streak
-from dicom_migration.transfer.study_faults import PHASE, quarantine_study
+from dicom_migration.transfer.study_faults import note_of, quarantine_study
 from dicom_migration.transfer.study_transfer import StudyResult, StudyTransfer
 from dicom_migration.units import MIB
 
@@ -162,7 +162,9 @@ class _ShardRun:
         for uid, trouble in list(self._left.items()):
             if self.queue.claim(uid) is None:
                 raise _unfinished(self._shard, self._left)  # somebody asked for it: it is moved now
-            quarantine_study(self._ledger, transfer_chain(self._shard), uid, [_note(uid, trouble)])
+            quarantine_study(
+                self._ledger, transfer_chain(self._shard), uid, [note_of(uid, trouble)]
+            )
 
     def summary(self) -> dict[str, int | float]:
         """Return what was done, for the task's XCom."""
@@ -297,7 +299,3 @@ def _unfinished(shard: Shard, left: dict[str, MigrationError]) -> TransientError
         reason=error.reason,
         next_step=error.next_step or "Nothing: the task tries again after a pause.",
     )
-
-
-def _note(uid: str, error: MigrationError) -> ExceptionNote:
-    return ExceptionNote(error.reason, PHASE, uid, "", "", error.message, error.next_step)

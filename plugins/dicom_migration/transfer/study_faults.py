@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dicom_migration.archive import InstanceRecord, RetrieveOutcome
-from dicom_migration.errors import ReasonCode
+from dicom_migration.errors import MigrationError, ReasonCode
 from dicom_migration.ledger import (
     EventChain,
     ExceptionNote,
@@ -88,6 +88,11 @@ def study_note(uid: str, sop: str, reason: ReasonCode, detail: str, fix: str = "
         detail,
         fix or "Repair the study at the source and plan it again, or exclude it.",
     )
+
+
+def note_of(uid: str, error: MigrationError) -> ExceptionNote:
+    """Return the exception of a study that `error` kept from being moved."""
+    return ExceptionNote(error.reason, PHASE, uid, "", "", error.message, error.next_step)
 
 
 def nothing_there(uid: str) -> ExceptionNote:

@@ -24,7 +24,7 @@ from dicom_migration.transfer.earlier_copy import earlier_copy
 from dicom_migration.transfer.instance_pass import PassSettings
 from dicom_migration.transfer.layouts import layout_for
 from dicom_migration.transfer.spool import TransferMemory
-from dicom_migration.transfer.study_faults import PHASE, faults, nothing_there
+from dicom_migration.transfer.study_faults import faults, note_of, nothing_there
 from dicom_migration.transfer.study_sink import StudySink
 from dicom_migration.uids import uid_set_sha256
 
@@ -243,9 +243,7 @@ class StudyTransfer:
         self._books.end(study.attempt, "failed", error.reason, _arrived(study.sink))
         if not isinstance(error, PermanentError) or error.reason in CONCERNS_EVERYBODY:
             raise error
-        uid = study.settings.study_instance_uid
-        note = ExceptionNote(error.reason, PHASE, uid, "", "", error.message, error.next_step)
-        return self._quarantined(study, [note])
+        return self._quarantined(study, [note_of(study.settings.study_instance_uid, error)])
 
     def _refused(self, study: ReceivedStudy, notes: Sequence[ExceptionNote]) -> StudyResult:
         study.sink.abandon()
