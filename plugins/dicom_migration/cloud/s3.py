@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from dicom_migration.cloud.protocol import PutResult, StoredObject
 from dicom_migration.cloud.s3_access import S3Access
-from dicom_migration.cloud.s3_answers import byte_range, described, leave_times_unread
+from dicom_migration.cloud.s3_answers import byte_range, described, read_entries_here
 from dicom_migration.cloud.s3_direct import DirectPut
 from dicom_migration.cloud.s3_direct_get import DirectGet
 from dicom_migration.cloud.s3_errors import S3Address, http_status, translate, translated
@@ -64,7 +64,7 @@ class S3Store:
         self._root = KeyRoot(prefix)
         self._settings = settings or S3Settings()
         send_small_bodies_at_once(client, self._settings.ask_first_bytes)
-        leave_times_unread(client)
+        read_entries_here(client)
         transport = transport_of(client, bucket)
         self._direct = DirectPut(client, transport, self._settings) if transport else None
         self._reader = DirectGet(client, transport, self._settings) if transport else None

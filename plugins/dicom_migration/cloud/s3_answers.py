@@ -3,31 +3,57 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Mapping
 from typing import Any
+from xml.etree import ElementTree
 
 from dicom_migration.cloud.protocol import StoredObject
 from dicom_migration.cloud.s3_settings import S3Client
 from dicom_migration.cloud.s3_upload import SHA256_METADATA, is_sha256
 from dicom_migration.errors import PermanentError, ReasonCode
 
-_LAST_MODIFIED = re.compile(rb"<LastModified>[^<]*</LastModified>")
+_LISTING = "ListBucketResult"
+_KEPT = ("Key", "Size", "ETag", "StorageClass")
 
 
-def leave_times_unread(client: S3Client) -> None:
-    """Take the times out of a listing before botocore parses them: nobody asks for them here.
+def read_entries_here(client: S3Client) -> None:
+    """Take the entries of a listing out of it before botocore parses them, one by one and slowly.
 
-    They are most of the work, more than to sign a GetObject for each object. A version of botocore
-    without this event would only be slower.
+    Of an entry only key, size, ETag and storage class are kept. The rest of the listing, and any
+    answer that is not a plain listing, is botocore's as ever; a version of it without this event
+    would only be slower.
     """
-    client.meta.events.register("before-parse.s3.ListObjectsV2", _drop_times)
+    client.meta.events.register("before-parse.s3.ListObjectsV2", _take_entries)
 
 
-def _drop_times(response_dict: dict[str, Any], **_: object) -> None:
-    body = response_dict.get("body")
-    if isinstance(body, bytes):  # in a key, "<" is escaped
-        response_dict["body"] = _LAST_MODIFIED.sub(b"", body)
+def _take_entries(
+    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object
+) -> None:
+    try:
+        # botocore gives the same bytes to the same parser.
+        listing = ElementTree.fromstring(response_dict["body"])  # noqa: S314
+        namespace = listing.tag.removesuffix(_LISTING)  # not every server has one
+        names = {namespace + name: name for name in _KEPT}
+        contents = f"{namespace}Contents"
+        entries = [_entry(element, names) for element in listing if element.tag == contents]
+    except (ElementTree.ParseError, KeyError, TypeError, ValueError):
+        return  # botocore says what is wrong with it
+    if not entries:
+        return
+    rest = ElementTree.Element(listing.tag)
+    rest.extend(element for element in listing if element.tag != contents)
+    response_dict["body"] = ElementTree.tostring(rest)
+    customized_response_dict["Contents"] = entries
+
+
+def _entry(element: ElementTree.Element, names: Mapping[str, str]) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        names[child.tag]: child.text or "" for child in element if child.tag in names
+    }
+    entry["Size"] = int(entry["Size"])
+    if not entry["Key"]:
+        raise ValueError
+    return entry
 
 
 def described(key: str, response: Mapping[str, Any]) -> StoredObject:

@@ -41,6 +41,7 @@ class RequestSigner:
         self._region = region
         self._host = host
         self._key: tuple[AccessKey, str, bytes] | None = None
+        self._told: tuple[datetime, str] | None = None
 
     def headers(
         self,
@@ -66,7 +67,7 @@ class RequestSigner:
         method
             Of the request, in upper case.
         """
-        stamp = now.strftime("%Y%m%dT%H%M%SZ")
+        stamp = self._stamp(now)
         signed = {
             **extra,
             "host": self._host,
@@ -89,6 +90,12 @@ class RequestSigner:
             f"SignedHeaders={listed}, Signature={signature}"
         )
         return signed
+
+    def _stamp(self, now: datetime) -> str:
+        second, told = now.replace(microsecond=0), self._told
+        if told is None or told[0] != second:
+            self._told = told = (second, second.strftime("%Y%m%dT%H%M%SZ"))
+        return told[1]
 
     def _signing_key(self, credentials: AccessKey, day: str) -> bytes:
         cached = self._key

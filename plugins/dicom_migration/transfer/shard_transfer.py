@@ -17,7 +17,7 @@ from dicom_migration.pacing.paced_archive import PacedArchive
 from dicom_migration.pacing.repeating import Repeating
 from dicom_migration.pacing.task_pacing import STUDY, Unpaced
 from dicom_migration.policies.transfer import TransferPolicy
-from dicom_migration.transfer.collector import imports_set_aside
+from dicom_migration.collector import imports_set_aside
 from dicom_migration.transfer.moving import Measure, Mover, Moving
 from dicom_migration.transfer.progress import PROGRESS_SECONDS, Progress
 from dicom_migration.transfer.shard_queue import ShardQueue, Work, transfer_chain

@@ -35,9 +35,14 @@ def manifest_bytes(store: CloudStore, claim: StudyClaim) -> bytes:
     return data
 
 
-def manifest_rows(store: CloudStore, claim: StudyClaim) -> tuple[ManifestRow, ...]:
-    """Return the rows of a study's manifest; see :func:`manifest_bytes` for errors."""
-    return tuple(decode_manifest(manifest_bytes(store, claim)))
+def manifest_rows(
+    store: CloudStore, claim: StudyClaim, *, facts: bool = True
+) -> tuple[ManifestRow, ...]:
+    """Return the rows of a study's manifest, with or without facts.
+
+    See :func:`manifest_bytes` for errors.
+    """
+    return tuple(decode_manifest(manifest_bytes(store, claim), facts=facts))
 
 
 def manifest_table(store: CloudStore, claim: StudyClaim) -> pa.Table:

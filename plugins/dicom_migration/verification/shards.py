@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert
 
 from dicom_migration.archive import ImageArchive
 from dicom_migration.cloud import CloudStore
+from dicom_migration.collector import imports_set_aside
 from dicom_migration.errors import TransientError
 from dicom_migration.ledger import (
     EventChain,
@@ -105,7 +106,7 @@ def verify_shard(
                 record_verdict(connection, verdict, shard.wave_id, chain, policy)
             summary.add(verdict)
 
-    with closing(verdicts_of(archive, store, claims, policy)) as answers:
+    with imports_set_aside(), closing(verdicts_of(archive, store, claims, policy)) as answers:
         for claim, answer in answers:
             if isinstance(answer, TransientError):
                 unanswered[claim.study_instance_uid] = answer

@@ -33,7 +33,7 @@ class BegunStudy:
 
 @dataclass(frozen=True, slots=True)
 class CloudSide:
-    """What the cloud holds of a study: its objects by key, and the manifest's rows.
+    """What the cloud holds of a study: its objects by key, and the manifest's rows (no facts).
 
     `problem` says why there are no rows to be believed, "" when there are.
     """
@@ -56,7 +56,7 @@ def cloud_side(store: CloudStore, claim: StudyClaim) -> CloudSide:
     uid = claim.study_instance_uid
     objects = {stored.key: stored for stored in store.list(f"studies/{uid}/")}
     try:
-        rows = manifest_rows(store, claim)
+        rows = manifest_rows(store, claim, facts=False)
     except PermanentError as error:
         if error.reason is not ReasonCode.MANIFEST_CORRUPT:
             raise

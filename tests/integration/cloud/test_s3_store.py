@@ -239,12 +239,21 @@ def test_what_is_not_there_is_missing(store: S3Store) -> None:
         assert caught.value.reason is ReasonCode.OBJECT_MISSING
 
 
-def test_no_time_of_a_listing_is_parsed(store: S3Store, s3: S3Client, bucket: str) -> None:
-    put(store, b"body")
-    (listed,) = s3.list_objects_v2(Bucket=bucket)["Contents"]
-    assert "LastModified" in listed
-    (ours,) = store._client.list_objects_v2(Bucket=bucket)["Contents"]
-    assert {name: listed[name] for name in listed if name != "LastModified"} == ours
+def test_entries_of_a_listing_are_read_here_and_the_rest_by_botocore(
+    store: S3Store, s3: S3Client, bucket: str
+) -> None:
+    names = ["site-a/a&b <c> ü", "site-a/studies/1", "site-a/studies/2"]
+    for name in names:
+        s3.put_object(Bucket=bucket, Key=name, Body=name.encode(), StorageClass="STANDARD_IA")
+    listed, ours = (
+        client.list_objects_v2(Bucket=bucket, MaxKeys=2) for client in (s3, store._client)
+    )
+    kept = {"Key", "Size", "ETag", "StorageClass"}
+    assert [set(entry) for entry in ours["Contents"]] == [kept, kept]
+    assert ours["Contents"] == [{n: e[n] for n in kept} for e in listed["Contents"]]
+    rest = set(listed) - {"Contents", "ResponseMetadata"}
+    assert ours["NextContinuationToken"]
+    assert {n: ours[n] for n in rest} == {n: listed[n] for n in rest}
 
 
 def test_listing_goes_beyond_a_page_in_key_order(store: S3Store, s3: S3Client, bucket: str) -> None:

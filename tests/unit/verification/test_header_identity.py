@@ -10,7 +10,7 @@ import tracemalloc
 
 import pytest
 
-from dicom_migration.verification.header_identity import identity_of
+from dicom_migration.verification.header_identity import Layouts, identity_of
 from dicom_migration.verification.part10 import (
     PREFIX_BYTES,
     StoredInstance,
@@ -95,6 +95,42 @@ def test_a_sequence_of_undefined_length_hides_no_identity_and_lends_none():
     identity = identity_of(data, start_of(data))
     assert identity is not None
     assert identity[1:] == ("1.2.", "1.2.3", "1.2.3.44")
+
+
+def test_a_header_met_before_says_the_same_as_one_that_is_walked_for_the_first_time():
+    """Headers of like and unlike layout in any order, whole, cut, and with one byte changed."""
+    noise = random.Random(11)
+    heads = [bytes(data[:6000]) for data in OBJECTS]
+    for head in heads[:]:
+        start = start_of(head)
+        for _ in range(8):
+            changed = bytearray(head)
+            changed[noise.randrange(start, min(len(head), start + 1500))] = noise.randrange(256)
+            heads += [head, bytes(changed), bytes(changed[: noise.randrange(start, len(head))])]
+    noise.shuffle(heads)
+    memory = Layouts()
+    met = 0
+    for head in heads:
+        start, before = start_of(head), memory._known
+        assert memory.identity_of(head, start) == Layouts().identity_of(head, start)
+        met += memory._known is before
+    assert met > len(heads) // 4
+
+
+def test_an_instance_of_the_same_layout_lends_its_identity_to_no_other():
+    memory = Layouts()
+    one = with_dataset(INSTANCE + STUDY_AND_SERIES)
+    other = one.replace(b"1.2.3.44", b"1.2.3.45")
+    empty = one.replace(b"1.2.3.44", bytes(8))
+    no_ascii = one.replace(b"1.2.3.44", b"1.2.3.\xff4")
+    walked = memory.identity_of(one, start_of(one))
+    layouts = memory._known
+    met = memory.identity_of(other, start_of(other))
+    assert walked is not None
+    assert met == walked._replace(sop_instance_uid="1.2.3.45")
+    assert memory.identity_of(empty, start_of(empty)) is None
+    assert memory.identity_of(no_ascii, start_of(no_ascii)) is None
+    assert memory._known is layouts
 
 
 @pytest.mark.parametrize(
