@@ -7,11 +7,11 @@ Works with Amazon S3 and with stores that speak its API, provided that they hono
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -184,21 +184,16 @@ class S3Store:
         ListObjectsV2, 1,000 keys a request, fetched as they are consumed. The object of
         :meth:`check` is left out. Keys that this project would not write are yielded too.
         """
-        address = self._address()
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._root.prefix + checked_listing_prefix(prefix)
-        )
-        with translated("ListObjectsV2", address):
-            for page in pages:
-                for entry in page.get("Contents", ()):
-                    key = self._root.relative(entry["Key"])
-                    if key != WRITE_CHECK_KEY:
-                        yield StoredObject(
-                            key=key,
-                            size=entry["Size"],
-                            storage_class=entry.get("StorageClass", "STANDARD"),
-                            etag=entry.get("ETag", "").strip('"'),
-                        )
+        with translated("ListObjectsV2", self._address()):
+            for entry in self._entries(self._root.prefix + checked_listing_prefix(prefix)):
+                key = self._root.relative(entry["Key"])
+                if key != WRITE_CHECK_KEY:
+                    yield StoredObject(
+                        key=key,
+                        size=entry["Size"],
+                        storage_class=entry.get("StorageClass", "STANDARD"),
+                        etag=entry.get("ETag", "").strip('"'),
+                    )
 
     def read(self, key: str, start: int | None = None, length: int | None = None) -> bytes:
         """Return the object's bytes, or `length` of them from offset `start` (GetObject).
@@ -293,6 +288,25 @@ class S3Store:
     def _address(self, key: str = "") -> S3Address:
         full = self._root.full(key) if key else ""
         return S3Address(self._bucket, self._settings.connection, full)
+
+    def _entries(self, prefix: str) -> Iterator[Mapping[str, Any]]:
+        """Yield what ListObjectsV2 lists, page by page.
+
+        boto3's paginator would do; but to make the first one it looks through the folders of all
+        services, which costs a worker as much time as to read back twenty images.
+        """
+        page: Mapping[str, Any] = {"IsTruncated": True}
+        after: dict[str, str] = {}
+        while page.get("IsTruncated"):
+            page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **after)
+            yield from page.get("Contents", ())
+            before, after = after, {"ContinuationToken": page.get("NextContinuationToken", "")}
+            if page.get("IsTruncated") and after in (before, {"ContinuationToken": ""}):
+                raise TransientError(
+                    f"{self.name} lists a part of the objects below {prefix} again and again",
+                    reason=ReasonCode.TARGET_BUSY,
+                    next_step="Let the task retry; when it persists, ask who runs the store.",
+                )
 
     def _write_check(self) -> bool:
         digest = hashlib.sha256(_WRITE_CHECK_BODY).hexdigest()

@@ -8,11 +8,11 @@ is for whoever asked to hand to a library. Source: RFC 9112.
 from __future__ import annotations
 
 import contextlib
+import re
 import select
 import socket
 import struct
 from collections import deque
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from dicom_migration.cloud.s3_settings import S3Settings
@@ -21,6 +21,11 @@ from dicom_migration.cloud.s3_transport import Transport
 _HEAD_BYTES = 4096
 _MAX_HEAD_BYTES = 65536
 _END_OF_HEAD = b"\r\n\r\n"
+#: The fields that say where the body ends; all are looked at, of some twenty that a store sends.
+_FRAMING = re.compile(
+    rb"\n(content-length|transfer-encoding|content-encoding|connection):[ \t]*([^\r\n]*?)[ \t]*"
+    rb"(?=\r|$)"
+)
 
 
 class Connections:
@@ -99,8 +104,8 @@ class PlainHead(NamedTuple):
     ----------
     status
         For example ``b"200"``.
-    fields
-        By name in lower case.
+    lines
+        Of the head, below the first one.
     length
         Bytes of the body.
     keep
@@ -108,9 +113,14 @@ class PlainHead(NamedTuple):
     """
 
     status: bytes
-    fields: Mapping[bytes, bytes]
+    lines: bytes
     length: int
     keep: bool
+
+    def fields(self) -> dict[bytes, bytes]:
+        """Return the fields by name in lower case."""
+        parted = (line.partition(b":") for line in self.lines.split(b"\r\n"))
+        return {name.lower(): value.strip() for name, _, value in parted}
 
 
 def read_head(connection: socket.socket) -> bytes:
@@ -138,12 +148,9 @@ def plain_head(data: bytes) -> tuple[PlainHead, bytes] | None:
     end = data.find(_END_OF_HEAD)
     if end < 0:
         return None
-    first, *lines = data[:end].split(b"\r\n")
+    first, _, lines = data[:end].partition(b"\r\n")
     version, _, rest = first.partition(b" ")
-    fields: dict[bytes, bytes] = {}
-    for line in lines:
-        name, _, value = line.partition(b":")
-        fields[name.lower()] = value.strip()
+    fields = dict(_FRAMING.findall(b"\n" + lines.lower()))
     told = fields.get(b"content-length", b"")
     if version != b"HTTP/1.1" or rest[:1] == b"1" or not told.isdigit():
         return None
@@ -152,8 +159,8 @@ def plain_head(data: bytes) -> tuple[PlainHead, bytes] | None:
     begun, length = data[end + len(_END_OF_HEAD) :], int(told)
     if len(begun) > length:
         return None
-    keep = fields.get(b"connection", b"").lower() != b"close"
-    return PlainHead(rest[:3], fields, length, keep), begun
+    keep = fields.get(b"connection", b"") != b"close"
+    return PlainHead(rest[:3], lines, length, keep), begun
 
 
 def _is_readable(sock: socket.socket) -> bool:

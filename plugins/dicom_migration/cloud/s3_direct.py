@@ -202,7 +202,7 @@ def _read_answer(connection: socket.socket) -> tuple[_Answer, bool]:
             raise http.client.IncompleteRead(body, head.length - len(body))
         body += more
     fields = {
-        name.decode("latin-1"): value.decode("latin-1") for name, value in head.fields.items()
+        name.decode("latin-1"): value.decode("latin-1") for name, value in head.fields().items()
     }
     return _Answer(int(head.status), fields, body), head.keep
 
