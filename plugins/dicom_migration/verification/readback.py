@@ -20,7 +20,7 @@ from dicom_migration.verification.streamed_instance import read_streamed_instanc
 #: Storage classes whose objects cannot be read before a restore of hours (RestoreObject).
 ARCHIVED_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 #: Small enough to be in the processor's cache still when it is hashed.
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 18
 _RANGE_BYTES = 1 << 20
 _BATCH_BYTES = 1 << 20
 _BATCH_OBJECTS = 8

@@ -15,7 +15,8 @@ from tests.benchmarks.transfer.ours import WAVE, tell
 from tests.benchmarks.transfer.rclone_server import binary
 from tests.benchmarks.verification.wave import TransferredWave
 
-#: What rclone's check does at once by default is 8, as our policy's ``read_threads``.
+#: Readings at once on each side: rclone's default, and our policy's ``read_threads``. Workers of
+#: ours share them, so that more workers do not mean more requests at the same server.
 CHECKERS = 8
 
 
@@ -84,7 +85,10 @@ def _task(
         "wave_id": WAVE,
         "shard": number,
         "shard_size": -(-wave.data.studies // processes),
-        "policy": json.loads(os.environ.get("POLICY", "{}")),
+        "policy": {
+            "read_threads": max(1, CHECKERS // processes),
+            **json.loads(os.environ.get("POLICY", "{}")),
+        },
         "profile": profile,
     }
 
