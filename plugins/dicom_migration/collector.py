@@ -2,8 +2,9 @@
 
 A worker has some hundred thousand objects of imported packages. Each full collection visits all of
 them, 0.1 s at a time, in the thread that works. They are set aside while studies move or are
-verified. What an instance leaves behind is mostly its manifest row, which lives until its study ends: collected as
-often as Python does it by itself, those rows are looked at again and again, a tenth of all CPU.
+verified. What an instance leaves behind is mostly its manifest row, which lives until its study
+ends: collected as often as Python does it by itself, those rows are looked at again and again, a
+tenth of all CPU.
 """
 
 from __future__ import annotations

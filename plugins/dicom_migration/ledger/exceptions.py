@@ -82,6 +82,8 @@ def note_exceptions(
         How many were new or opened again (each of them has an event).
     """
     by_fingerprint = {note.fingerprint: note for note in notes}
+    if not by_fingerprint:
+        return 0
     known = _statuses(connection, list(by_fingerprint))
     now = utc_now()
     new = [note for fingerprint, note in by_fingerprint.items() if fingerprint not in known]

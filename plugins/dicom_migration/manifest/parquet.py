@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -105,11 +106,11 @@ def decode_manifest(data: bytes, *, facts: bool = True) -> list[ManifestRow]:
     columns = {name: table.column(name).to_pylist() for name in schema.names}
     columns["corrections"] = [tuple(ids or ()) for ids in columns["corrections"]]
     columns["facts"] = (
-        [dict(zip(_FACTS, values, strict=True)) for values in zip(*(columns[n] for n in _FACTS))]
+        [dict(zip(_FACTS, values, strict=True)) for values in _rows(columns, _FACTS)]
         if facts
         else [{} for _ in range(table.num_rows)]
     )
-    return [ManifestRow(*values) for values in zip(*(columns[name] for name in _FIELDS))]
+    return [ManifestRow(*values) for values in _rows(columns, _FIELDS)]
 
 
 def compact(tables: Sequence[pa.Table]) -> pa.Table:
@@ -138,6 +139,10 @@ def _decoded(data: bytes, schema: pa.Schema) -> pa.Table:
             next_step="Use the release that wrote it, or a newer one.",
         )
     return table if version == FORMAT_VERSION else _upgraded(table, schema)
+
+
+def _rows(columns: Mapping[str, list[Any]], names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    return zip(*(columns[name] for name in names), strict=True)
 
 
 def _upgraded(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from dicom_migration.archive import ImageArchive
 from dicom_migration.cloud import CloudStore
+from dicom_migration.collector import imports_set_aside
 from dicom_migration.errors import MigrationError, ReasonCode, TransientError
 from dicom_migration.ledger import Ledger
 from dicom_migration.pacing.metrics import PREFIX
@@ -17,7 +18,6 @@ from dicom_migration.pacing.paced_archive import PacedArchive
 from dicom_migration.pacing.repeating import Repeating
 from dicom_migration.pacing.task_pacing import STUDY, Unpaced
 from dicom_migration.policies.transfer import TransferPolicy
-from dicom_migration.collector import imports_set_aside
 from dicom_migration.transfer.moving import Measure, Mover, Moving
 from dicom_migration.transfer.progress import PROGRESS_SECONDS, Progress
 from dicom_migration.transfer.shard_queue import ShardQueue, Work, transfer_chain

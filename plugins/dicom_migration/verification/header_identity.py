@@ -137,9 +137,7 @@ def _struct_of(steps: list[tuple[int, int]]) -> struct.Struct:
 
 def _walked(head: bytes | memoryview, dataset_start: int) -> _Layout:
     steps: list[tuple[int, int]] = []
-    meta, _ = _places(
-        head, _META_START, dataset_start, frozenset({_SYNTAX}), steps, implicit=False
-    )
+    meta, _ = _places(head, _META_START, dataset_start, frozenset({_SYNTAX}), steps, implicit=False)
     if _SYNTAX not in meta:
         raise _Odd
     offset, length = meta[_SYNTAX]
