@@ -13,12 +13,12 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.manifest import ManifestRow
 from dicom_migration.verification.part10 import StoredInstance, read_stored_instance
-from dicom_migration.verification.streamed_instance import read_streamed_instance
+from dicom_migration.verification.streamed_instance import named_instance, read_streamed_instance
 
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
 _ZIP64 = struct.Struct("<HHQQ")
@@ -81,7 +81,11 @@ def read_packed(
             header = stream.kept((row.offset or 0) - start, _MAX_HEADER)
             closely = looked_into is None or row.sop_instance_uid in looked_into
             stream.begin_crc32(wanted=closely)
-            stored = _read_instance(stream.take(row.object_bytes), row, spool_bytes, closely)
+            stored = None if closely else named_instance(stream.ahead(row.object_bytes))
+            if stored is None:
+                stored = _read_instance(stream.take(row.object_bytes), row, spool_bytes, closely)
+            else:
+                stored = replace(stored, size=stream.skip(row.object_bytes))
             reading.instances.append(stored)
             crc32, name, problem = _check_header(header, row, stream.crc32)
             reading.note(problem)
@@ -126,21 +130,40 @@ class _Stream:
     def take(self, length: int | None) -> Iterator[memoryview]:
         """Yield the next `length` bytes in pieces, all that are left when it is None."""
         while length is None or length > 0:
-            if not self._held:
-                self._held = memoryview(next(self._chunks, b""))
-                if not self._held:
-                    return
-                self._digest.update(self._held)
-            piece = self._held[:length]
-            self._held = self._held[len(piece) :]
-            self.position += len(piece)
-            if self.crc32 is not None:
-                self.crc32 = zlib.crc32(piece, self.crc32)
+            if not self._held and not self._fetch():
+                return
+            piece = self._passed(length)
             length = None if length is None else length - len(piece)
             yield piece
 
+    def ahead(self, length: int) -> memoryview:
+        """Return what is at hand of the next `length` bytes, without passing over it."""
+        return self._held[:length]
+
+    def skip(self, length: int) -> int:
+        """Pass over the next `length` bytes and return how many there were."""
+        start, end = self.position, self.position + length
+        while self.position < end and (self._held or self._fetch()):
+            self._passed(end - self.position)
+        return self.position - start
+
+    def _fetch(self) -> bool:
+        self._held = memoryview(next(self._chunks, b""))
+        self._digest.update(self._held)
+        return bool(self._held)
+
+    def _passed(self, length: int | None) -> memoryview:
+        piece = self._held[:length]
+        self._held = self._held[len(piece) :]
+        self.position += len(piece)
+        if self.crc32 is not None:
+            self.crc32 = zlib.crc32(piece, self.crc32)
+        return piece
+
     def kept(self, length: int | None, limit: int) -> bytes:
         """Pass over the next `length` bytes and return the first `limit` and one more of them."""
+        if length is not None and 0 < length <= min(limit, len(self._held)):
+            return bytes(self._passed(length))
         kept = bytearray()
         for piece in self.take(length):
             kept += piece[: limit + 1 - len(kept)]

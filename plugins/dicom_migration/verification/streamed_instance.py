@@ -45,6 +45,17 @@ def read_streamed_instance(
     return passing.end()
 
 
+def named_instance(head: memoryview) -> StoredInstance | None:
+    """Return who an object says it is, if its first bytes say it plainly, without any hash.
+
+    None: the object has to be read, to know more of it or what is wrong with it. The size is that
+    of `head`.
+    """
+    start = dataset_start(head[:PREFIX_BYTES])
+    said = identity_of(head, start) if start and start <= len(head) else None
+    return StoredInstance(len(head), "", **said._asdict()) if said else None
+
+
 class _Passing:
     """One object on its way: its digests, and its first bytes as long as they are needed."""
 
@@ -79,15 +90,11 @@ class _Passing:
         problem = problem_of(self._start, self._size)
         if problem or not self._start:
             return StoredInstance(self._size, object_sha256, problem)
-        said = self._identity or _UNSAID
         found = StoredInstance(
             self._size,
             object_sha256,
             dataset_sha256=self._dataset.hexdigest() if self._dataset else "",
-            transfer_syntax_uid=said.transfer_syntax_uid,
-            sop_instance_uid=said.sop_instance_uid,
-            series_instance_uid=said.series_instance_uid,
-            study_instance_uid=said.study_instance_uid,
+            **(self._identity or _UNSAID)._asdict(),
         )
         if self._identity is not None:
             return found

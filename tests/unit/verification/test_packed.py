@@ -1,21 +1,35 @@
-"""The directory of a packed series is read from the object's end alone, however large it is."""
+"""A packed series: its instances in pieces of any size, its directory from the end alone."""
 
 from __future__ import annotations
 
+import io
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from dicom_migration.manifest import ManifestRow
 from dicom_migration.transfer.series_zip import SeriesZip
 from dicom_migration.transfer.zip_format import Entry, end_of_directory, local_header
-from dicom_migration.verification.packed import _check_directory
+from dicom_migration.verification.packed import _check_directory, read_packed
+from dicom_migration.verification.streamed_instance import read_streamed_instance
+from tests.integration.verification.written_wave import part10, real_instances
 
 GIB = 1 << 30
 LOCATOR = struct.Struct("<4sIQI")
 _lenient: Callable[..., Any] = zipfile._EndRecData64  # type: ignore[attr-defined]
+
+
+class Held:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.size = len(data)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return self.data[offset : offset + length]
 
 
 class Zeros:
@@ -71,3 +85,40 @@ def test_bytes_beside_the_instances_are_found(sizes: list[int]) -> None:
     assert "lists other files" in _check_directory(
         end_of_directory(0, 0, directory), directory, listed
     )
+
+
+@pytest.mark.parametrize("piece", [61, 4096, 1 << 18, 1 << 30])
+def test_what_instances_say_does_not_depend_on_where_pieces_end(piece: int) -> None:
+    objects = [part10(instance) for instance in real_instances()] + [b"no DICOM at all"]
+    entries = [
+        Entry(f"1.{place}.dcm", len(data), zlib.crc32(data)) for place, data in enumerate(objects)
+    ]
+    packed = SeriesZip(entries, [Held(data) for data in objects])
+    rows = [
+        ManifestRow(
+            study_instance_uid="1",
+            series_instance_uid="1",
+            sop_instance_uid=f"1.{place}",
+            sop_class_uid="",
+            transfer_syntax_uid="",
+            dataset_bytes=0,
+            dataset_sha256="",
+            object_bytes=len(data),
+            object_sha256="",
+            pixel_bytes=None,
+            pixel_sha256="",
+            object_key="",
+            source="",
+            offset=offset,
+        )
+        for place, (data, offset) in enumerate(zip(objects, packed.offsets, strict=True))
+    ]
+    archive = packed.read()
+    file = io.BytesIO(archive)
+    reading = read_packed(iter(lambda: file.read(piece), b""), rows, 1 << 25, looked_into=())
+    alone = [
+        read_streamed_instance([data], 1 << 25, whole=False, dataset=False) for data in objects
+    ]
+    assert reading.problem == ""
+    assert reading.size == len(archive)
+    assert reading.instances == alone
