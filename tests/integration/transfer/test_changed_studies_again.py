@@ -51,6 +51,11 @@ class Requests:
 
 
 @pytest.fixture
+def ledger(any_ledger: Ledger) -> Ledger:
+    return any_ledger
+
+
+@pytest.fixture
 def held() -> list[HeldInstance]:
     """One study of two series of three."""
     return [ct(series, number) for series in (1, 2) for number in (1, 2, 3)]
