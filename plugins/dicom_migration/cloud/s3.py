@@ -293,7 +293,7 @@ class S3Store:
         """Yield what ListObjectsV2 lists, page by page.
 
         boto3's paginator would do; but to make the first one it looks through the folders of all
-        services, which costs a worker as much time as to read back twenty images.
+        services, which costs a worker as much time as to read back a dozen images.
         """
         page: Mapping[str, Any] = {"IsTruncated": True}
         after: dict[str, str] = {}

@@ -15,7 +15,7 @@ import pytest
 from dicom_migration.cloud.protocol import CloudStore, PutResult
 from dicom_migration.cloud.s3 import S3Store
 from dicom_migration.cloud.s3_settings import MIN_PART_BYTES, S3Client
-from dicom_migration.errors import PermanentError, ReasonCode
+from dicom_migration.errors import PermanentError, ReasonCode, TransientError
 from tests.integration.cloud.conftest import StoreFactory
 from tests.integration.cloud.fault_proxy import FaultProxy
 
@@ -267,6 +267,22 @@ def test_listing_goes_beyond_a_page_in_key_order(store: S3Store, s3: S3Client, b
     assert len(list(store.list("studies/0000"))) == 10
     # Foreign keys are told, the object of the write check is not.
     assert [stored.key for stored in store.list("")] == [*keys, "Ünexpected key"]
+
+
+@pytest.mark.parametrize("token", [{}, {"NextContinuationToken": "same"}])
+def test_a_listing_that_never_ends_is_given_up(
+    store: S3Store, monkeypatch: pytest.MonkeyPatch, token: dict[str, str]
+) -> None:
+    put(store, b"body")
+    ask = store._client.list_objects_v2
+
+    def again(**asked: str) -> dict[str, object]:
+        asked.pop("ContinuationToken", None)
+        return {**ask(**asked), "IsTruncated": True, **token}
+
+    monkeypatch.setattr(store._client, "list_objects_v2", again)
+    with pytest.raises(TransientError, match="again and again"):
+        list(store.list("studies/"))
 
 
 def test_an_archived_object_says_that_it_must_be_restored(store: S3Store) -> None:
