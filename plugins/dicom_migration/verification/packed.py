@@ -13,12 +13,12 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from dicom_migration.errors import PermanentError, ReasonCode
 from dicom_migration.manifest import ManifestRow
 from dicom_migration.verification.part10 import StoredInstance, read_stored_instance
-from dicom_migration.verification.streamed_instance import named_instance, read_streamed_instance
+from dicom_migration.verification.streamed_instance import plain_identity, read_streamed_instance
 
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
 _ZIP64 = struct.Struct("<HHQQ")
@@ -81,11 +81,11 @@ def read_packed(
             header = stream.kept((row.offset or 0) - start, _MAX_HEADER)
             closely = looked_into is None or row.sop_instance_uid in looked_into
             stream.begin_crc32(wanted=closely)
-            stored = None if closely else named_instance(stream.ahead(row.object_bytes))
-            if stored is None:
-                stored = _read_instance(stream.take(row.object_bytes), row, spool_bytes, closely)
+            said = None if closely else plain_identity(stream.ahead(row.object_bytes))
+            if said:
+                stored = StoredInstance(stream.skip(row.object_bytes), "", **said._asdict())
             else:
-                stored = replace(stored, size=stream.skip(row.object_bytes))
+                stored = _read_instance(stream.take(row.object_bytes), row, spool_bytes, closely)
             reading.instances.append(stored)
             crc32, name, problem = _check_header(header, row, stream.crc32)
             reading.note(problem)

@@ -45,15 +45,13 @@ def read_streamed_instance(
     return passing.end()
 
 
-def named_instance(head: memoryview) -> StoredInstance | None:
-    """Return who an object says it is, if its first bytes say it plainly, without any hash.
+def plain_identity(head: bytes | memoryview) -> Identity | None:
+    """Return who an object says it is, if its first bytes say it plainly.
 
-    None: the object has to be read, to know more of it or what is wrong with it. The size is that
-    of `head`.
+    None: the object has to be read, to know more of it or what is wrong with it.
     """
     start = dataset_start(head[:PREFIX_BYTES])
-    said = identity_of(head, start) if start and start <= len(head) else None
-    return StoredInstance(len(head), "", **said._asdict()) if said else None
+    return identity_of(head, start) if start and start <= len(head) else None
 
 
 class _Passing:
